@@ -1,0 +1,78 @@
+// Package cli is Redoubt's command line: one file per noun, each turning flags
+// into a call of the package that does the work.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"redoubt.dev/redoubt/internal/instance"
+)
+
+// app carries the global flags to every command.
+type app struct {
+	name    string
+	dataDir string
+}
+
+// instance returns the instance that the global flags name.
+func (a *app) instance() (instance.Instance, error) {
+	return instance.New(a.name, a.dataDir)
+}
+
+// ExitError ends the program with a chosen exit code; commands whose code
+// means something to scripts return one.
+type ExitError struct {
+	Code int
+	Err  error // printed unless nil
+}
+
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
+
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// New builds the whole command tree.
+func New() *cobra.Command {
+	a := &app{}
+	root := &cobra.Command{
+		Use:           "redoubt",
+		Short:         "Secure serverless on real Kubernetes: every workload in the sandbox it names",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.name, "name", instance.DefaultName, "instance to act on")
+	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
+	root.AddCommand()
+	return root
+}
+
+// Main runs the command line and returns the exit code: 0 done, 1 failed, 2
+// called wrongly, or the code a command chose.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := New().ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		if exit.Err != nil {
+			fmt.Fprintln(os.Stderr, "Error:", exit.Err)
+		}
+		return exit.Code
+	}
+	fmt.Fprintln(os.Stderr, "Error:", err)
+	return 1
+}
