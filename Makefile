@@ -1,0 +1,55 @@
+# What a user runs:
+#   make demo    install what is missing, build, boot, run the demos
+#   make test    install what is missing, build, run every test
+#   make bench   measure against the peers, in one run
+# Everything is built once: upstream parts in ~/.cache/redoubt, keyed by their
+# pins, and Redoubt itself in Go's build cache.
+
+# Debian and Ubuntu packages, by what needs them.
+PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
+	nftables iproute2 kmod procps \
+	mmdebstrap busybox-static \
+	ca-certificates curl
+
+# Only tests and benchmarks need these.
+TEST_PACKAGES := python3-minimal nodejs qemu-system-x86 wrk nginx-light
+
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "-s -w"
+TOOL := go tool -modfile=.ci/tools.mod
+
+.PHONY: demo test bench build engine deps test-deps lint generate clean
+
+demo: deps engine build
+	bin/redoubt up --detach
+	bin/redoubt demo
+
+test: deps test-deps engine build lint
+	go test ./...
+	cd engine/gvisor && go test ./...
+
+bench: deps test-deps engine build
+	go run ./bench
+
+build:
+	$(BUILD) -o bin/ ./cmd/...
+
+engine:
+	@engine/build.sh
+
+deps:
+	@.ci/install $(PACKAGES)
+
+test-deps:
+	@.ci/install $(TEST_PACKAGES)
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "not formatted: run gofmt -w on the files above" >&2; exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+# What is generated from the code: deep copies, CRDs, the command reference.
+generate:
+	go generate ./...
+
+clean:
+	rm -rf bin
