@@ -1,0 +1,63 @@
+package cgroup
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestTreeFindsKillsAndRemoves(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("making a control group needs root")
+	}
+	tree, err := New(fmt.Sprintf("redoubt-test-%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Create("engine/sleeper"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tree.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Add("engine/sleeper", cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	pids, err := tree.Processes("")
+	if err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+		t.Fatalf("processes %v, %v; want %d", pids, err, cmd.Process.Pid)
+	}
+	killed := make(chan error)
+	go func() { killed <- tree.Kill("", 10*time.Second) }()
+	_ = cmd.Wait() // reaped, or it would stay in the group as a zombie
+	if err := <-killed; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParseMount(t *testing.T) {
+	for line, want := range map[string]hierarchy{
+		"31 23 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw":               {mountpoint: "/sys/fs/cgroup", v2: true},
+		"35 23 0:31 / /sys/fs/cgroup/cpuset rw shared:9 - cgroup cgroup rw,cpuset": {mountpoint: "/sys/fs/cgroup/cpuset", cpuset: true},
+		"36 23 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory":          {mountpoint: "/sys/fs/cgroup/memory"},
+	} {
+		got, ok := parseMount(line)
+		if !ok || got != want {
+			t.Errorf("%s: got %+v, %v", line, got, ok)
+		}
+	}
+	for _, line := range []string{"", "x", "23 1 8:1 / / rw - ext4 /dev/sda rw"} {
+		if _, ok := parseMount(line); ok {
+			t.Errorf("%q taken for a control group", line)
+		}
+	}
+}

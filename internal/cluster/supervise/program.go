@@ -1,0 +1,91 @@
+package supervise
+
+import (
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// program is one supervised program across its restarts.
+type program struct {
+	spec    Spec
+	log     io.WriteCloser
+	stop    chan struct{} // closed when it must not be started again
+	stopped chan struct{} // closed when it is gone for good
+
+	mu      sync.Mutex
+	status  Status      // guarded by mu
+	process *os.Process // guarded by mu; nil while none runs
+}
+
+func (p *program) snapshot() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+func (p *program) started(process *os.Process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.status.Started.IsZero() {
+		p.status.Restarts++
+	}
+	p.process = process
+	p.status.State, p.status.PID, p.status.Started = Running, process.Pid, time.Now()
+	if p.stopping() {
+		_ = process.Kill()
+	}
+}
+
+// ended records an end and says whether it is the last one.
+func (p *program) ended(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.process = nil
+	p.status.State, p.status.PID, p.status.LastExit = Waiting, 0, "exit status 0"
+	if err != nil {
+		p.status.LastExit = err.Error()
+	}
+	if !p.stopping() {
+		return false
+	}
+	p.status.State = Stopped
+	_ = p.log.Close()
+	return true
+}
+
+func (p *program) end(grace time.Duration) {
+	p.mu.Lock()
+	if !p.stopping() {
+		close(p.stop)
+	}
+	p.signal(syscall.SIGTERM)
+	p.mu.Unlock()
+	select {
+	case <-p.stopped:
+		return
+	case <-time.After(grace):
+	}
+	p.mu.Lock()
+	p.signal(syscall.SIGKILL)
+	p.mu.Unlock()
+	<-p.stopped
+}
+
+// signal reaches the program if one runs; p.mu is held.
+func (p *program) signal(sig os.Signal) {
+	if p.process != nil {
+		_ = p.process.Signal(sig)
+	}
+}
+
+func (p *program) stopping() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,37 @@
+package supervise
+
+import (
+	"runtime"
+
+	"redoubt.dev/redoubt/internal/cluster/netns"
+)
+
+// thread is one operating-system thread inside a network namespace. Children
+// are forked from it, for two reasons: they inherit its namespace, and the
+// kernel sends a parent-death signal when the forking *thread* ends
+// (prctl(2)), so that must be one which lives as long as the process.
+type thread struct{ work chan func() }
+
+func newThread(path string) (*thread, error) {
+	t := &thread{work: make(chan func())}
+	entered := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := netns.Enter(path)
+		entered <- err
+		if err != nil {
+			return
+		}
+		for f := range t.work {
+			f()
+		}
+	}()
+	return t, <-entered
+}
+
+// run calls f on the thread.
+func (t *thread) run(f func() error) error {
+	done := make(chan error)
+	t.work <- func() { done <- f() }
+	return <-done
+}
