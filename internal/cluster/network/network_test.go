@@ -1,0 +1,88 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"redoubt.dev/redoubt/internal/cluster/netns"
+)
+
+var pods = netip.MustParsePrefix("198.18.0.0/16")
+
+func setup(t *testing.T) (string, Link) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	id := fmt.Sprintf("redoubt-test-%d", os.Getpid())
+	ns := "/run/netns/" + id
+	link, err := Setup(id, ns, pods)
+	t.Cleanup(func() {
+		if err := Teardown(id, ns); err != nil {
+			t.Error(err)
+		}
+		if tables, _ := exec.Command("nft", "list", "tables").Output(); strings.Contains(string(tables), id) {
+			t.Errorf("a table is left: %s", tables)
+		}
+		if _, err := netlink.LinkByName(hostLinkName(id)); err == nil {
+			t.Error("the link is left")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, link
+}
+
+func TestHostReachesTheNodeAndNotTheOtherWayRound(t *testing.T) {
+	id, link := setup(t)
+	ns := "/run/netns/" + id
+	inside, err := netns.Listen(ns, "tcp", net.JoinHostPort(link.NodeIP.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	if c, err := net.Dial("tcp", inside.Addr().String()); err != nil {
+		t.Errorf("the host does not reach the node: %v", err)
+	} else {
+		c.Close()
+	}
+	outside, err := net.Listen("tcp", net.JoinHostPort(link.HostIP.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	if c, err := netns.Dial(context.Background(), ns, "tcp", outside.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the instance reaches a port of the host")
+	}
+}
+
+func TestSetupAgainKeepsTheAddresses(t *testing.T) {
+	id, link := setup(t)
+	again, err := Setup(id, "/run/netns/"+id, pods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again != link {
+		t.Errorf("addresses changed from %+v to %+v", link, again)
+	}
+}
+
+func TestFirstFree(t *testing.T) {
+	p := netip.MustParsePrefix
+	got, err := firstFree(p("198.51.100.0/24"), []netip.Prefix{p("198.51.100.0/30"), p("198.51.100.4/31")})
+	if err != nil || got != p("198.51.100.8/30") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := firstFree(p("198.51.100.0/24"), []netip.Prefix{p("198.51.0.0/16")}); err == nil {
+		t.Errorf("got %v from a range that is taken whole", got)
+	}
+}

@@ -1,0 +1,89 @@
+package network
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// shared are the settings of the whole machine that an instance changes:
+// forwarding, which its link to the host needs, and what the kubelet sets at
+// its start.
+var shared = []string{
+	"net/ipv4/ip_forward",
+	"vm/overcommit_memory",
+	"vm/panic_on_oom",
+	"kernel/panic",
+	"kernel/panic_on_oops",
+	"kernel/keys/root_maxkeys",
+	"kernel/keys/root_maxbytes",
+}
+
+// RememberSysctls writes the machine's present settings to file, unless an
+// earlier instance did, and turns forwarding on.
+func RememberSysctls(file string) error {
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := saveSysctls(file); err != nil {
+			return fmt.Errorf("remember kernel settings: %w", err)
+		}
+	}
+	return writeSysctl("net/ipv4/ip_forward", "1")
+}
+
+// RestoreSysctls puts the remembered settings back and forgets them.
+func RestoreSysctls(file string) error {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore kernel settings: %w", err)
+	}
+	var old map[string]string
+	if err := json.Unmarshal(data, &old); err != nil {
+		return fmt.Errorf("restore kernel settings: %s: %w", file, err)
+	}
+	var errs []error
+	for name, value := range old {
+		errs = append(errs, writeSysctl(name, value))
+	}
+	return errors.Join(append(errs, os.Remove(file))...)
+}
+
+func saveSysctls(file string) error {
+	values := map[string]string{}
+	for _, name := range shared {
+		value, err := os.ReadFile(sysctlPath(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		values[name] = strings.TrimSpace(string(value))
+	}
+	data, err := json.Marshal(values)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o600)
+}
+
+// writeSysctl leaves a setting alone that has the value already: a container
+// may be able to read what it cannot write.
+func writeSysctl(name, value string) error {
+	path := sysctlPath(name)
+	if now, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(now)) == value {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(value), 0o644); err != nil {
+		return fmt.Errorf("set kernel setting %s to %s: %w", strings.ReplaceAll(name, "/", "."), value, err)
+	}
+	return nil
+}
+
+func sysctlPath(name string) string { return filepath.Join("/proc/sys", name) }
