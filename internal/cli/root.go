@@ -53,7 +53,15 @@ func New() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.name, "name", instance.DefaultName, "instance to act on")
 	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
-	root.AddCommand()
+	root.AddCommand(
+		newUp(a),
+		newDown(a),
+		newStatus(a),
+		newLogs(a),
+		newKubeconfig(a),
+		newKubectl(a),
+		newVersion(a),
+	)
 	return root
 }
 

@@ -73,6 +73,10 @@ func (i Instance) Run(elem ...string) string {
 	return filepath.Join(append([]string{i.RunDir()}, elem...)...)
 }
 
+// SysctlFile remembers what the machine's kernel settings were before its
+// first instance; all instances share it.
+func SysctlFile() string { return filepath.Join(runRoot, "sysctls.json") }
+
 // Kubeconfig is the administrator's kubeconfig, for use from the host.
 func (i Instance) Kubeconfig() string { return i.Data("kubeconfig") }
 

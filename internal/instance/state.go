@@ -32,6 +32,8 @@ type State struct {
 	ServiceRange netip.Prefix `json:"serviceRange"`
 	// Bare says that Kubernetes runs alone, without Redoubt's roles.
 	Bare bool `json:"bare"`
+	// Ready says that the boot is over.
+	Ready bool `json:"ready"`
 }
 
 func (i Instance) stateFile() string { return i.Run("state.json") }

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/instance"
+)
+
+func newKubeconfig(a *app) *cobra.Command {
+	var pathOnly bool
+	cmd := &cobra.Command{
+		Use:   "kubeconfig",
+		Short: "Print the administrator's kubeconfig",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inst, err := a.instance()
+			if err != nil {
+				return usage(err)
+			}
+			if pathOnly {
+				fmt.Fprintln(cmd.OutOrStdout(), inst.Kubeconfig())
+				return nil
+			}
+			data, err := os.ReadFile(inst.Kubeconfig())
+			if err != nil {
+				return fmt.Errorf("read kubeconfig (has the instance been booted?): %w", err)
+			}
+			_, err = cmd.OutOrStdout().Write(data)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&pathOnly, "path", false, "print the file's path instead")
+	return cmd
+}
+
+func newKubectl(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:                "kubectl ...",
+		Short:              "Run kubectl on the instance",
+		DisableFlagParsing: true, // all flags are kubectl's
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args, err := a.takeGlobalFlags(args)
+			if err != nil {
+				return usage(err)
+			}
+			inst, err := a.instance()
+			if err != nil {
+				return usage(err)
+			}
+			engine, err := instance.EngineDir()
+			if err != nil {
+				return err
+			}
+			path := filepath.Join(engine, "kubectl")
+			env := append(os.Environ(), "KUBECONFIG="+inst.Kubeconfig())
+			if err := unix.Exec(path, append([]string{"kubectl"}, args...), env); err != nil {
+				return fmt.Errorf("run %s: %w", path, err)
+			}
+			return nil
+		},
+	}
+}
+
+// takeGlobalFlags reads --name and --data-dir where they stand before
+// kubectl's own arguments.
+func (a *app) takeGlobalFlags(args []string) ([]string, error) {
+	for len(args) > 0 {
+		var target *string
+		name, value, inline := strings.Cut(args[0], "=")
+		switch name {
+		case "--name":
+			target = &a.name
+		case "--data-dir":
+			target = &a.dataDir
+		default:
+			return args, nil
+		}
+		args = args[1:]
+		if !inline {
+			if len(args) == 0 {
+				return nil, fmt.Errorf("%s needs a value", name)
+			}
+			value, args = args[0], args[1:]
+		}
+		*target = value
+	}
+	return args, nil
+}

@@ -1,0 +1,215 @@
+// Package cluster boots and ends one instance: real upstream Kubernetes, etcd
+// and containerd as supervised processes in a network namespace of their own,
+// and Redoubt's roles beside them. The roles know nothing of it; on another
+// cluster they run without this package.
+//
+// Up runs until it is told to stop; Down ends an instance from outside,
+// whatever state it is in.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/cluster/network"
+	"redoubt.dev/redoubt/internal/cluster/supervise"
+	"redoubt.dev/redoubt/internal/instance"
+)
+
+// ErrRunning says that the instance has a supervisor already.
+var ErrRunning = errors.New("already running")
+
+// boot is one run of an instance's supervisor.
+type boot struct {
+	inst   instance.Instance
+	opts   Options
+	engine string
+	out    io.Writer // progress lines
+
+	link       network.Link
+	group      cgroup.Tree
+	supervisor *supervise.Supervisor
+	api        net.Listener // the host's end of the API server's relay
+	http       net.Listener // the gateway's
+	background background
+}
+
+// step is one line of the boot.
+type step struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+// Up boots the instance, says so on out step by step, and keeps it running
+// until ctx ends or somebody asks it to stop; then it ends all of it, pods
+// too. ready is called once everything runs.
+func Up(ctx context.Context, inst instance.Instance, opts Options, out io.Writer, ready func(instance.State)) error {
+	if err := opts.Validate(); err != nil {
+		return err
+	}
+	engine, err := instance.EngineDir()
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(inst)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	b := &boot{inst: inst, opts: opts, engine: engine, out: out}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := b.run(ctx, cancel); err != nil {
+		return errors.Join(err, b.end())
+	}
+	state := b.state()
+	state.Ready = true
+	if err := inst.SaveState(state); err != nil {
+		return errors.Join(err, b.end())
+	}
+	ready(state)
+	<-ctx.Done()
+	return b.end()
+}
+
+func (b *boot) run(ctx context.Context, stop context.CancelFunc) error {
+	started := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, b.opts.Wait)
+	defer cancel()
+	for _, s := range b.steps(ctx, stop) {
+		if err := s.run(bounded); err != nil {
+			if bounded.Err() != nil && ctx.Err() == nil {
+				err = fmt.Errorf("not done within %v (--wait): %w; see: redoubt logs --name %s", b.opts.Wait, err, b.inst.Name)
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		fmt.Fprintf(b.out, "%7.3fs %s\n", time.Since(started).Seconds(), s.name)
+	}
+	return nil
+}
+
+// steps are in the order of what needs what.
+func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
+	steps := []step{
+		{"Checks passed", func(context.Context) error { return b.preflight() }},
+		{"Network namespace joined to the host", func(context.Context) error { return b.setUpNetwork() }},
+		{"Certificates and configuration written", func(context.Context) error { return errors.Join(b.makeCertificates(), b.writeConfig()) }},
+		{"Processes started", func(context.Context) error { return b.start(ctx, stop) }},
+		{"containerd ready", b.containerdReady},
+		{"API server ready", b.apiServerReady},
+		{"Cluster configuration applied", b.apply},
+		{"Node ready", b.nodeReady},
+	}
+	if !b.opts.Bare {
+		steps = append(steps, step{"Controller, gateway and node role ready", b.startRoles})
+	}
+	return steps
+}
+
+func (b *boot) preflight() error {
+	if os.Geteuid() != 0 {
+		return errors.New("booting the platform needs root; run it with sudo")
+	}
+	for _, program := range []string{"kubernetes", "etcd", "containerd", "containerd-shim-runc-v2", "runc", "coredns", "cni/ptp"} {
+		if path := filepath.Join(b.engine, program); !exists(path) {
+			return fmt.Errorf("%s is missing; build it with: make engine", path)
+		}
+	}
+	for _, program := range []string{"nft", "mount"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("the program %s is missing; install it with: apt-get install nftables mount", program)
+		}
+	}
+	for _, dir := range []string{b.inst.DataDir, b.inst.RunDir(), b.inst.LogDir(), b.inst.Data("etcd"), b.inst.Data("registries")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make folder: %w", err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return fmt.Errorf("protect folder: %w", err)
+		}
+	}
+	return b.listen()
+}
+
+// listen takes the host's ports early: a port in use is the likeliest fault.
+func (b *boot) listen() (err error) {
+	if b.api, b.opts.APIPort, err = listenOn("--api-port", b.opts.APIPort); err != nil {
+		return err
+	}
+	b.http, b.opts.HTTPPort, err = listenOn("--http-port", b.opts.HTTPPort)
+	return err
+}
+
+func listenOn(flag string, port int) (net.Listener, int, error) {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, 0, fmt.Errorf("port %d is in use by another program; choose another with %s, or 0 for any free one", port, flag)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return l, l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (b *boot) setUpNetwork() (err error) {
+	if b.group, err = cgroup.New(b.inst.ID()); err != nil {
+		return err
+	}
+	if err := b.group.Create(""); err != nil {
+		return err
+	}
+	if err := b.stopLeftovers(); err != nil {
+		return err
+	}
+	if err := network.RememberSysctls(instance.SysctlFile()); err != nil {
+		return err
+	}
+	if b.link, err = network.Setup(b.inst.ID(), b.inst.NetNS(), b.opts.PodRange); err != nil {
+		return err
+	}
+	b.supervisor, err = supervise.New(b.inst.NetNS(), b.inst.LogDir(), b.group)
+	return err
+}
+
+func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
+	if err := b.startAll(b.etcd(), b.apiServer(), b.containerd()); err != nil {
+		return err
+	}
+	if err := b.inst.SaveState(b.state()); err != nil {
+		return err
+	}
+	b.background.add(func() error { return b.relayAPI(ctx) })
+	return b.serveControl(ctx, stop)
+}
+
+func (b *boot) startAll(specs ...supervise.Spec) error {
+	for _, spec := range specs {
+		if err := b.supervisor.Start(spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *boot) state() instance.State {
+	return instance.State{
+		SupervisorPID: os.Getpid(),
+		DataDir:       b.inst.DataDir,
+		HTTPPort:      b.opts.HTTPPort,
+		APIPort:       b.opts.APIPort,
+		HostIP:        b.link.HostIP,
+		NodeIP:        b.link.NodeIP,
+		PodRange:      b.opts.PodRange,
+		ServiceRange:  b.opts.ServiceRange,
+		Bare:          b.opts.Bare,
+	}
+}

@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/cluster/network"
+	"redoubt.dev/redoubt/internal/cri"
+	"redoubt.dev/redoubt/internal/instance"
+)
+
+const (
+	// podGrace is how long containers have to end by themselves.
+	podGrace = 5 * time.Second
+	// processGrace is how long the platform's own processes have.
+	processGrace = 5 * time.Second
+	// stopLimit bounds the whole end of an instance.
+	stopLimit = time.Minute
+)
+
+// Down ends the instance, whoever runs it and whatever state it is in, and
+// leaves nothing of it on the machine but its data. What it does is named on
+// out. Ending what does not run is no error.
+func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	unlock, err := lock(inst)
+	if errors.Is(err, ErrRunning) {
+		fmt.Fprintf(out, "Stopping instance %q\n", inst.Name)
+		if err := askToStop(ctx, inst); err != nil {
+			return err
+		}
+		err = poll(ctx, func() error {
+			unlock, err = lock(inst)
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return cleanUp(inst)
+}
+
+// askToStop ends the supervisor, by force where it does not answer.
+func askToStop(ctx context.Context, inst instance.Instance) error {
+	asked, cancel := context.WithTimeout(ctx, processGrace)
+	defer cancel()
+	resp, err := control(asked, inst, http.MethodPost, "/stop")
+	if err == nil {
+		return resp.Body.Close()
+	}
+	state, loadErr := inst.LoadState()
+	if loadErr != nil {
+		return errors.Join(err, loadErr)
+	}
+	return unix.Kill(state.SupervisorPID, unix.SIGTERM)
+}
+
+// end stops what this supervisor started: first what would start pods again,
+// then the pods, then the rest.
+func (b *boot) end() error {
+	fmt.Fprintln(b.out, "Stopping pods and processes")
+	b.closeListeners()
+	if b.supervisor != nil {
+		for _, name := range []string{"gateway", "controller", "node", "kubelet"} {
+			b.supervisor.Stop(name, processGrace)
+		}
+		b.stopPods()
+		b.supervisor.StopAll(processGrace)
+	}
+	return errors.Join(b.background.done(), cleanUp(b.inst))
+}
+
+// stopPods is kind to pods; those that it does not reach are killed with
+// their control group.
+func (b *boot) stopPods() {
+	ctx, cancel := context.WithTimeout(context.Background(), podGrace+processGrace)
+	defer cancel()
+	if err := cri.StopAll(ctx, b.inst.ContainerdSocket(), podGrace); err != nil {
+		fmt.Fprintf(b.out, "Some pods did not stop by themselves and are killed: %v\n", err)
+	}
+}
+
+// cleanUp removes everything of the instance that is not data. Each part is
+// tried whatever became of the others.
+func cleanUp(inst instance.Instance) error {
+	errs := []error{endProcesses(inst)}
+	errs = append(errs,
+		unmountBelow(inst.RunDir()),
+		unmountBelow(inst.Data("kubelet", "pods")),
+		unmountBelow(inst.Data("containerd")),
+		network.Teardown(inst.ID(), inst.NetNS()),
+	)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := removeRunDir(inst); err != nil {
+		return err
+	}
+	others, err := instance.Booted()
+	if err != nil || len(others) > 0 {
+		return err
+	}
+	for _, dir := range []string{"/run/containerd/s", "/run/containerd", filepath.Dir(inst.NetNS()), filepath.Dir(inst.RunDir())} {
+		defer os.Remove(dir) // only if it is empty
+	}
+	return network.RestoreSysctls(instance.SysctlFile())
+}
+
+func endProcesses(inst instance.Instance) error {
+	tree, err := cgroup.New(inst.ID())
+	if err != nil {
+		return err
+	}
+	if err := tree.Kill("", processGrace); err != nil {
+		return err
+	}
+	return tree.Remove()
+}
+
+// removeRunDir keeps the lock, which is held, until its folder goes with it.
+func removeRunDir(inst instance.Instance) error {
+	if err := mustNotHoldMounts(inst.RunDir()); err != nil {
+		return err
+	}
+	return os.RemoveAll(inst.RunDir())
+}
+
+// Purge removes the data of an instance that is down. It refuses to cross a
+// mount that somebody else made below the data folder.
+func Purge(inst instance.Instance) error {
+	if err := mustNotHoldMounts(inst.DataDir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(inst.DataDir); err != nil {
+		return fmt.Errorf("remove data: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/cluster/supervise"
+)
+
+// Each role answers /readyz here, inside the network namespace.
+var roleAddresses = map[string]string{
+	"controller": "127.0.0.1:9440",
+	"gateway":    "127.0.0.1:9441",
+	"node":       "127.0.0.1:9442",
+}
+
+// startRoles starts Redoubt's own parts and waits until each is ready.
+func (b *boot) startRoles(ctx context.Context) error {
+	specs, err := b.roles()
+	if err != nil {
+		return err
+	}
+	if err := b.startAll(specs...); err != nil {
+		return err
+	}
+	client := b.insideClient()
+	for _, spec := range specs {
+		if err := poll(ctx, func() error { return ready(ctx, client, roleAddresses[spec.Name]) }); err != nil {
+			return fmt.Errorf("role %s: %w", spec.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *boot) roles() ([]supervise.Spec, error) {
+	node, err1 := b.role("node", "--node-name="+b.inst.NodeName(), "--containerd="+b.inst.ContainerdSocket())
+	controller, err2 := b.role("controller",
+		"--gateways="+roleAddresses["gateway"],
+		"--gateway-address="+net.JoinHostPort(b.link.NodeIP.String(), "80"),
+		fmt.Sprintf("--url-port=%d", b.opts.HTTPPort))
+	gateway, err3 := b.role("gateway", "--listen="+net.JoinHostPort(b.link.NodeIP.String(), "80"))
+	listener, err4 := b.http.(*net.TCPListener).File()
+	gateway.Listener = listener
+	return []supervise.Spec{node, controller, gateway}, errors.Join(err1, err2, err3, err4)
+}
+
+// insideClient makes requests from inside the network namespace.
+func (b *boot) insideClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return netns.Dial(ctx, b.inst.NetNS(), network, address)
+		},
+	}}
+}
+
+func ready(ctx context.Context, client *http.Client, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", resp.Status)
+	}
+	return nil
+}
+
+// closeListeners gives the host's ports back.
+func (b *boot) closeListeners() {
+	for _, l := range []net.Listener{b.api, b.http} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
