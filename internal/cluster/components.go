@@ -112,7 +112,6 @@ func (b *boot) metricsServer() supervise.Spec {
 		"--tls-private-key-file="+b.pki("cluster", "metrics-server-serving.key"),
 		"--kubelet-certificate-authority="+b.pki("cluster", "ca.crt"),
 		"--kubelet-preferred-address-types=InternalIP",
-		"--metric-resolution=10s",
 		"--profiling=false",
 	)...)
 }

@@ -32,7 +32,7 @@ var containerdTemplate string
 // writeConfig writes every program's configuration.
 func (b *boot) writeConfig() error {
 	for _, f := range []func() error{
-		b.writeAuthentication, b.writeKubelet, b.writeProxy, b.writeContainerd, b.writeCNI, b.writeResolver, b.writeCorefile,
+		b.writeAuthentication, b.writeKubelet, b.writeProxy, b.writeContainerd, b.writeGVisor, b.writeCNI, b.writeResolver, b.writeCorefile,
 	} {
 		if err := f(); err != nil {
 			return err
@@ -129,6 +129,14 @@ func (b *boot) writeContainerd() error {
 		return fmt.Errorf("containerd's configuration: %w", err)
 	}
 	return writeFile(b.config("containerd.toml"), []byte(text.String()))
+}
+
+//go:embed runsc.toml
+var runscTemplate string
+
+func (b *boot) writeGVisor() error {
+	text := strings.NewReplacer("{{.Engine}}", b.engine, "{{.Root}}", b.inst.Run("runsc")).Replace(runscTemplate)
+	return writeFile(b.config("runsc.toml"), []byte(text))
 }
 
 // writeCNI gives each pod a link of its own to the node ("ptp"): pods share

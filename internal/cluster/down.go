@@ -96,7 +96,8 @@ func cleanUp(inst instance.Instance) error {
 	errs := []error{endProcesses(inst)}
 	errs = append(errs,
 		unmountBelow(inst.RunDir()),
-		unmountBelow(inst.Data("kubelet", "pods")),
+		// The kubelet mounts its folder onto itself, to share what it mounts there.
+		unmount(inst.Data("kubelet")),
 		unmountBelow(inst.Data("containerd")),
 		network.Teardown(inst.ID(), inst.NetNS()),
 	)

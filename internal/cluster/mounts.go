@@ -17,6 +17,18 @@ func unmountBelow(dir string) error {
 	if err != nil {
 		return err
 	}
+	return unmountAll(points)
+}
+
+// unmount takes away every mount in dir and on it.
+func unmount(dir string) error {
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	return unmountAll([]string{dir})
+}
+
+func unmountAll(points []string) error {
 	var errs []error
 	for _, point := range slices.Backward(points) {
 		err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)

@@ -170,6 +170,11 @@ func configureInside(link Link) error {
 	if err := netlink.RouteReplace(route); err != nil {
 		return fmt.Errorf("add default route: %w", err)
 	}
+	// A pod cannot send as another: what arrives on a link must come from an
+	// address that is reached through that link (RFC 3704, strict).
+	if err := writeSysctl("net/ipv4/conf/all/rp_filter", "1"); err != nil {
+		return err
+	}
 	return writeSysctl("net/ipv4/ip_forward", "1")
 }
 
