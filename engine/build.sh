@@ -81,7 +81,10 @@ gvisor() {
 	build containerd-shim-runsc-v1 ./shim "$x"
 }
 
-pause() { gcc -Os -static -s -o "$dest/pause" pause.c; }
+pause() {
+	gcc -Os -static -s -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables \
+		-Wl,--build-id=none -Wl,-z,noseparate-code -o "$dest/pause" pause.c
+}
 
 # key PART: what the part's result depends on, as 16 hexadecimal digits.
 key() {
