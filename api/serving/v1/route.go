@@ -1,0 +1,88 @@
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Route divides the requests for one name among revisions.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=routes,singular=route,shortName=rt,categories=all;knative;serving
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+type Route struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              RouteSpec   `json:"spec,omitempty"`
+	Status            RouteStatus `json:"status,omitempty"`
+}
+
+// RouteList is a list of routes.
+//
+// +kubebuilder:object:root=true
+type RouteList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Route `json:"items"`
+}
+
+// RouteSpec says who gets which share.
+type RouteSpec struct {
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.map(t, has(t.percent) ? t.percent : 0).sum() == 100",message="the percentages must add up to 100"
+	// +kubebuilder:validation:XValidation:rule="self.filter(t, has(t.tag) && size(t.tag) > 0).all(t, self.exists_one(u, has(u.tag) && u.tag == t.tag))",message="each tag may be used once"
+	// +optional
+	Traffic []TrafficTarget `json:"traffic,omitempty"`
+}
+
+// TrafficTarget is one revision and its share of the requests.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.revisionName) && size(self.revisionName) > 0 && has(self.latestRevision) && self.latestRevision)",message="latestRevision cannot be true where revisionName names one",fieldPath=".latestRevision"
+type TrafficTarget struct {
+	// Tag gives the target a name of its own: TAG-NAME.NAMESPACE.DOMAIN.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	// +optional
+	Tag string `json:"tag,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	RevisionName string `json:"revisionName,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	ConfigurationName string `json:"configurationName,omitempty"`
+	// LatestRevision follows the newest ready revision.
+	// +optional
+	LatestRevision *bool `json:"latestRevision,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	Percent *int64 `json:"percent,omitempty"`
+	// URL is set in the status, for targets with a tag.
+	// +optional
+	URL string `json:"url,omitempty"`
+}
+
+// RouteStatus is what is known of a route.
+type RouteStatus struct {
+	ObservedGeneration int64      `json:"observedGeneration,omitempty"`
+	Conditions         Conditions `json:"conditions,omitempty"`
+
+	RouteStatusFields `json:",inline"`
+}
+
+// RouteStatusFields are shared with the service.
+type RouteStatusFields struct {
+	// URL is where the route answers outside the cluster.
+	URL string `json:"url,omitempty"`
+	// Address is where it answers inside the cluster.
+	Address *Address `json:"address,omitempty"`
+	// Traffic names a revision for every share.
+	Traffic []TrafficTarget `json:"traffic,omitempty"`
+}
+
+// Address is an addressable's URL.
+type Address struct {
+	URL string `json:"url,omitempty"`
+}
