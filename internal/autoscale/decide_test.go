@@ -1,0 +1,157 @@
+package autoscale
+
+import (
+	"testing"
+	"time"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+var start = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func settings(t *testing.T, annotations map[string]string, concurrency int64) Settings {
+	t.Helper()
+	s, err := SettingsOf(annotations, concurrency)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// story plays a load, one value a second, and returns the wanted scale of
+// every second. Instances are ready as soon as they are wanted.
+func story(s Settings, load []float64) []int32 {
+	var w Window
+	var memory Memory
+	last := start
+	scales := make([]int32, len(load))
+	var want int32
+	for i, value := range load {
+		now := start.Add(time.Duration(i) * time.Second)
+		if value > 0 {
+			last = now
+		}
+		w.Add(now, value)
+		m := Measures{
+			Stable: w.Average(now, s.Stable), Panic: w.Average(now, s.Panic),
+			Waiting: value > 0 && want == 0, Ready: want, LastRequest: last,
+		}
+		want, memory = Decide(s, m, memory, now)
+		scales[i] = want
+	}
+	return scales
+}
+
+func steady(value float64, seconds int) []float64 {
+	load := make([]float64, seconds)
+	for i := range load {
+		load[i] = value
+	}
+	return load
+}
+
+func TestSteadyLoadGetsItsInstances(t *testing.T) {
+	s := settings(t, nil, 10) // 7 of 10 used per instance
+	scales := story(s, steady(70, 120))
+	if got := scales[119]; got != 10 {
+		t.Errorf("70 requests at a time with 7 per instance: %d instances", got)
+	}
+}
+
+func TestFirstRequestWakes(t *testing.T) {
+	s := settings(t, nil, 0)
+	want, _ := Decide(s, Measures{Waiting: true, LastRequest: start}, Memory{}, start)
+	if want != 1 {
+		t.Errorf("a waiting request: %d instances", want)
+	}
+}
+
+func TestBurstPanics(t *testing.T) {
+	s := settings(t, nil, 10)
+	load := append(steady(7, 100), steady(140, 6)...)
+	scales := story(s, load)
+	if got := scales[105]; got < 15 {
+		t.Errorf("six seconds into a burst of 20 instances' load: %d instances", got)
+	}
+	calm := story(s, append(load, steady(7, 59)...))
+	for i := 106; i < 160; i++ {
+		if calm[i] < calm[i-1] {
+			t.Fatalf("scaled down at second %d, in a panic", i)
+		}
+	}
+}
+
+func TestIdleGoesToZeroAfterTheWindowAndRetention(t *testing.T) {
+	s := settings(t, map[string]string{serving.WindowAnnotation: "10s", serving.RetentionAnnotation: "5s"}, 0)
+	scales := story(s, append(steady(1, 5), steady(0, 40)...))
+	// The last request is in second 4; window and retention end at 19.
+	for i, scale := range scales {
+		switch {
+		case i < 19 && scale != 1:
+			t.Fatalf("second %d: %d instances, want 1 until window and retention are over", i, scale)
+		case i >= 20 && scale != 0:
+			t.Fatalf("second %d: %d instances, want 0", i, scale)
+		}
+	}
+}
+
+func TestBoundsHold(t *testing.T) {
+	s := settings(t, map[string]string{serving.MinScaleAnnotation: "2", serving.MaxScaleAnnotation: "3"}, 1)
+	for i, scale := range story(s, append(steady(50, 100), steady(0, 200)...)) {
+		if scale < 2 || scale > 3 {
+			t.Fatalf("second %d: %d instances, want 2 or 3", i, scale)
+		}
+	}
+}
+
+func TestScaleDownDelay(t *testing.T) {
+	s := settings(t, map[string]string{serving.ScaleDownDelayAnnotation: "120s", serving.WindowAnnotation: "6s"}, 1)
+	scales := story(s, append(steady(7, 60), steady(0, 200)...))
+	peak := scales[59]
+	if got := scales[59+100]; got != peak {
+		t.Errorf("100 s after the load %d instances, want the %d of before", got, peak)
+	}
+	if got := scales[259]; got != 0 {
+		t.Errorf("200 s after the load %d instances", got)
+	}
+}
+
+func TestActivationScale(t *testing.T) {
+	s := settings(t, map[string]string{serving.ActivationScaleAnnotation: "3"}, 0)
+	if want, _ := Decide(s, Measures{Waiting: true, LastRequest: start}, Memory{}, start); want != 3 {
+		t.Errorf("woken to %d instances, want 3", want)
+	}
+}
+
+func TestBadAnnotationsAreNamed(t *testing.T) {
+	for name, value := range map[string]string{
+		serving.MinScaleAnnotation:          "-1",
+		serving.MaxScaleAnnotation:          "many",
+		serving.MetricAnnotation:            "memory",
+		serving.TargetAnnotation:            "0",
+		serving.TargetUtilizationAnnotation: "101",
+		serving.WindowAnnotation:            "5s",
+		serving.ActivationScaleAnnotation:   "0",
+		serving.RetentionAnnotation:         "2h",
+		serving.ScaleDownDelayAnnotation:    "soon",
+		serving.PanicThresholdAnnotation:    "100",
+	} {
+		if _, err := SettingsOf(map[string]string{name: value}, 0); err == nil {
+			t.Errorf("%s: %q was accepted", name, value)
+		}
+	}
+	if _, err := SettingsOf(map[string]string{serving.MinScaleAnnotation: "3", serving.MaxScaleAnnotation: "2"}, 0); err == nil {
+		t.Error("a maximum below the minimum was accepted")
+	}
+}
+
+func TestAverageForgetsAndDoesNotDilute(t *testing.T) {
+	var w Window
+	w.Add(start, 6)
+	if got := w.Average(start, time.Minute); got != 6 {
+		t.Errorf("one second of load averages %v", got)
+	}
+	if got := w.Average(start.Add(2*time.Minute), time.Minute); got != 0 {
+		t.Errorf("after two quiet minutes the average is %v", got)
+	}
+}

@@ -1,0 +1,141 @@
+package autoscale
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// Metric is what a revision is scaled on.
+type Metric string
+
+const (
+	Concurrency Metric = "concurrency"
+	RPS         Metric = "rps"
+)
+
+// Settings steer the scale of one revision. The defaults are Knative's
+// (config-autoscaler).
+type Settings struct {
+	Metric Metric
+	// Target is the wanted value of the metric per instance, utilisation
+	// already taken off.
+	Target float64
+	// Min and Max bound the scale; Max 0 is no bound.
+	Min, Max int32
+	// Initial is the scale of a new revision, which proves that it runs.
+	Initial int32
+	// Activation is the least scale above zero.
+	Activation int32
+	// Stable and Panic are the windows that the metric is averaged over.
+	Stable, Panic time.Duration
+	// PanicThreshold is how many times too few instances start a panic.
+	PanicThreshold float64
+	// ScaleDownDelay is how long a lower scale must have been right.
+	ScaleDownDelay time.Duration
+	// Retention is how long the last instance stays after the stable window.
+	Retention time.Duration
+}
+
+const (
+	defaultConcurrency = 100
+	defaultRPS         = 200
+	defaultUtilization = 70
+	defaultStable      = 60 * time.Second
+	// maxScaleUp and maxScaleDown bound one decision, as factors.
+	maxScaleUp   = 1000
+	maxScaleDown = 2
+)
+
+// SettingsOf reads a revision's annotations. The error names the annotation.
+func SettingsOf(annotations map[string]string, containerConcurrency int64) (Settings, error) {
+	r := reader{annotations: annotations}
+	s := Settings{
+		Metric:         Metric(r.text(serving.MetricAnnotation, string(Concurrency))),
+		Min:            int32(r.number(serving.MinScaleAnnotation, 0, 0, 1000)),
+		Max:            int32(r.number(serving.MaxScaleAnnotation, 0, 0, 1000)),
+		Initial:        int32(r.number(serving.InitialScaleAnnotation, 1, 0, 1000)),
+		Activation:     int32(r.number(serving.ActivationScaleAnnotation, 1, 1, 1000)),
+		Stable:         r.duration(serving.WindowAnnotation, defaultStable, 6*time.Second, time.Hour),
+		PanicThreshold: r.number(serving.PanicThresholdAnnotation, 200, 110, 1000) / 100,
+		ScaleDownDelay: r.duration(serving.ScaleDownDelayAnnotation, 0, 0, time.Hour),
+		Retention:      r.duration(serving.RetentionAnnotation, 0, 0, time.Hour),
+	}
+	panicShare := r.number(serving.PanicWindowAnnotation, 10, 1, 100) / 100
+	s.Panic = max(time.Duration(float64(s.Stable)*panicShare), time.Second)
+	s.Target = r.target(s.Metric, containerConcurrency)
+	if s.Max > 0 && s.Max < s.Min {
+		r.fail(serving.MaxScaleAnnotation, "must not be less than "+serving.MinScaleAnnotation)
+	}
+	s.Initial = max(s.Initial, s.Min)
+	return s, r.err
+}
+
+// reader keeps the first error, so that settings read like a list.
+type reader struct {
+	annotations map[string]string
+	err         error
+}
+
+func (r *reader) fail(name, why string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("metadata.annotations[%s]: %q %s", name, r.annotations[name], why)
+	}
+}
+
+func (r *reader) text(name, fallback string) string {
+	value, ok := r.annotations[name]
+	if !ok {
+		return fallback
+	}
+	if value != string(Concurrency) && value != string(RPS) {
+		r.fail(name, "must be concurrency or rps")
+	}
+	return value
+}
+
+func (r *reader) number(name string, fallback, low, high float64) float64 {
+	value, ok := r.annotations[name]
+	if !ok {
+		return fallback
+	}
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || n < low || n > high {
+		r.fail(name, fmt.Sprintf("must be a number from %g to %g", low, high))
+		return fallback
+	}
+	return n
+}
+
+func (r *reader) duration(name string, fallback, low, high time.Duration) time.Duration {
+	value, ok := r.annotations[name]
+	if !ok {
+		return fallback
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < low || d > high {
+		r.fail(name, fmt.Sprintf("must be a duration from %v to %v", low, high))
+		return fallback
+	}
+	return d
+}
+
+// target is the total that one instance can take, less the share kept free
+// for bursts.
+func (r *reader) target(metric Metric, containerConcurrency int64) float64 {
+	total := float64(defaultConcurrency)
+	switch {
+	case metric == RPS:
+		total = defaultRPS
+	case containerConcurrency > 0:
+		total = float64(containerConcurrency)
+	}
+	total = r.number(serving.TargetAnnotation, total, 0.01, 1_000_000)
+	if metric == Concurrency && containerConcurrency > 0 {
+		total = min(total, float64(containerConcurrency))
+	}
+	utilization := r.number(serving.TargetUtilizationAnnotation, defaultUtilization, 1, 100)
+	return max(total*utilization/100, 0.01)
+}
