@@ -1,0 +1,80 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// GoProgram makes an image of the Go main package pkg, as the go command
+// names it from folder dir ("" is the current one). The result depends on the
+// sources and the Go version alone; $GOFLAGS adds build tags and the like.
+// The program may not use cgo.
+func GoProgram(ctx context.Context, dir, pkg string, c Contents, progress Progress) (*Image, error) {
+	target, err := goList(ctx, dir, pkg)
+	if err != nil {
+		return nil, err
+	}
+	work, err := os.MkdirTemp("", "redoubt-go-*")
+	if err != nil {
+		return nil, fmt.Errorf("make temporary folder: %w", err)
+	}
+	defer os.RemoveAll(work)
+	progress("compile " + target)
+	program := filepath.Join(work, path.Base(target))
+	if _, err := goCommand(ctx, dir, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, pkg); err != nil {
+		return nil, err
+	}
+	progress("write layer")
+	return fromBinary(program, "/"+path.Base(target), c)
+}
+
+// goList returns the import path of the main package that pkg means.
+func goList(ctx context.Context, dir, pkg string) (string, error) {
+	out, err := goCommand(ctx, dir, "list", "-f", "{{.Name}} {{.ImportPath}}", "--", pkg)
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 1 {
+		return "", fmt.Errorf("%s means %d packages: name one, with a main function", pkg, len(lines))
+	}
+	name, target, _ := strings.Cut(lines[0], " ")
+	if name != "main" {
+		return "", fmt.Errorf("%s is a library (package %s): name a package with a main function", target, name)
+	}
+	return target, nil
+}
+
+func goCommand(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+runtime.GOARCH)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", errors.New("the go command is missing: install Go (apt-get install golang-go, or from go.dev)")
+	}
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", args[0], err, lastLines(stderr.String()))
+	}
+	return stdout.String(), nil
+}
+
+// lastLines is what a failed program said in the end, bounded and on one line.
+func lastLines(text string) string {
+	const most = 600
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = "... " + text[len(text)-most:]
+	}
+	return text
+}

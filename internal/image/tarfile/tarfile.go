@@ -1,0 +1,136 @@
+// Package tarfile reads tar files that nobody vouches for: every name, link
+// and length is checked before anything acts on it. Nothing is ever unpacked
+// by this package.
+package tarfile
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// Limits bound one tar stream.
+type Limits struct {
+	// Entries is the greatest number of files, folders and links.
+	Entries int
+	// Bytes is the greatest sum of the files' lengths.
+	Bytes int64
+}
+
+// maxName is Linux's PATH_MAX.
+const maxName = 4096
+
+// Entry is one file of an indexed tar file.
+type Entry struct {
+	*tar.Header
+	// Path is Name without leading slash and dots; "." is the root.
+	Path string
+	// Offset is where the content starts.
+	Offset int64
+}
+
+// Open reads the entry's content from f, the file that was indexed.
+func (e Entry) Open(f io.ReaderAt) io.Reader { return io.NewSectionReader(f, e.Offset, e.Size) }
+
+// Index lists what the tar file f holds, in its order, reading headers only.
+func Index(f io.ReadSeeker, limits Limits) ([]Entry, error) {
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	err = Walk(f, limits, func(name string, h *tar.Header, _ io.Reader) error {
+		// The reader takes no more of f than the header.
+		offset, err := f.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return err
+		}
+		if offset+h.Size > end {
+			return fmt.Errorf("%q is cut off: %w", h.Name, io.ErrUnexpectedEOF)
+		}
+		entries = append(entries, Entry{Header: h, Path: name, Offset: offset})
+		return nil
+	})
+	return entries, err
+}
+
+// Walk calls visit for every entry of a tar stream, once its name and links
+// have been found to stay inside of the tree and the limits to hold. name is
+// the entry's name as Entry.Path has it.
+func Walk(r io.Reader, limits Limits, visit func(name string, h *tar.Header, content io.Reader) error) error {
+	stream := tar.NewReader(r)
+	var total int64
+	for count := 0; ; count++ {
+		h, err := stream.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("the tar stream is cut off: it ends in the middle of a file")
+		}
+		if err != nil {
+			return fmt.Errorf("read tar stream: %w", err)
+		}
+		if count == limits.Entries {
+			return fmt.Errorf("more than %d entries", limits.Entries)
+		}
+		if total += h.Size; h.Size > limits.Bytes || total > limits.Bytes {
+			return fmt.Errorf("more than %d bytes of content", limits.Bytes)
+		}
+		name, err := check(h)
+		if err != nil {
+			return err
+		}
+		if err := visit(name, h, stream); err != nil {
+			return err
+		}
+	}
+}
+
+// check returns the cleaned name of an entry that stays inside of the tree.
+func check(h *tar.Header) (string, error) {
+	name, err := Clean(h.Name)
+	if err != nil {
+		return "", err
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo, tar.TypeXGlobalHeader:
+	case tar.TypeLink:
+		if _, err := Clean(h.Linkname); err != nil {
+			return "", fmt.Errorf("hard link %q: %w", h.Name, err)
+		}
+	default:
+		return "", fmt.Errorf("%q is of the unknown kind %q", h.Name, h.Typeflag)
+	}
+	if len(h.Linkname) > maxName {
+		return "", fmt.Errorf("the link %q is longer than %d bytes", h.Name, maxName)
+	}
+	return name, nil
+}
+
+// Clean makes a path inside of an archive relative to its root. A path that
+// climbs is refused rather than repaired: no honest tool writes one.
+func Clean(name string) (string, error) {
+	if len(name) > maxName {
+		return "", fmt.Errorf("a name is longer than %d bytes", maxName)
+	}
+	if strings.ContainsRune(name, 0) {
+		return "", fmt.Errorf("%q contains a zero byte", name)
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", fmt.Errorf("%q climbs out of its archive with \"..\"", name)
+		}
+	}
+	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
+	if clean == "" {
+		clean = "."
+	}
+	return clean, nil
+}
