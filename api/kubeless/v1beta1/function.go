@@ -1,0 +1,153 @@
+// Package v1beta1 holds the Function of kubeless.io/v1beta1 as Redoubt serves
+// it: Kubeless's field names, and the class of sandbox that Kubeless had no
+// place for.
+//
+// +kubebuilder:object:generate=true
+// +groupName=kubeless.io
+package v1beta1
+
+//go:generate go tool -modfile=../../../.ci/tools.mod controller-gen object crd:generateEmbeddedObjectMeta=true,maxDescLen=0 paths=. output:crd:dir=../../../config/crd
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// GroupVersion is the group and version of this package's kinds.
+var GroupVersion = schema.GroupVersion{Group: "kubeless.io", Version: "v1beta1"}
+
+// AddToScheme registers this package's kinds.
+func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion, &Function{}, &FunctionList{})
+	metav1.AddToGroupVersion(s, GroupVersion)
+	return nil
+}
+
+// FunctionLabel names the function that an object was made for.
+const FunctionLabel = "kubeless.io/function"
+
+// Function is a handler in the owner's language and how to run it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=functions,singular=function,shortName=fn,categories=all
+// +kubebuilder:printcolumn:name="Handler",type=string,JSONPath=`.spec.handler`
+// +kubebuilder:printcolumn:name="Runtime",type=string,JSONPath=`.spec.runtime`
+// +kubebuilder:printcolumn:name="Class",type=string,JSONPath=`.spec.runtimeClassName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].reason`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 50 lower-case letters, digits and hyphens, a letter first"
+type Function struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              FunctionSpec   `json:"spec"`
+	Status            FunctionStatus `json:"status,omitempty"`
+}
+
+// FunctionList is a list of functions.
+//
+// +kubebuilder:object:root=true
+type FunctionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Function `json:"items"`
+}
+
+// FunctionSpec is the function's source and surroundings.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0",message="dependencies are not installed yet; put what the function needs into its own file",fieldPath=".deps"
+type FunctionSpec struct {
+	// Handler is FILE.FUNCTION: the source's name without its ending, and
+	// what to call in it.
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*[.][A-Za-z_][A-Za-z0-9_]*$')",message="must be FILE.FUNCTION, as in test.hello: the file's name without its ending, a dot, and the function in it"
+	Handler string `json:"handler"`
+	// Runtime is the language that runs it.
+	// +kubebuilder:validation:XValidation:rule="self in ['python3', 'nodejs']",message="is not a runtime that is here; use python3 or nodejs"
+	// +kubebuilder:validation:MaxLength=64
+	Runtime string `json:"runtime"`
+	// RuntimeClassName names the sandbox that it runs in.
+	// +optional
+	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
+	// Function is the source.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1000000
+	Function string `json:"function"`
+	// FunctionContentType says how Function is written.
+	// +kubebuilder:validation:Enum=text;base64
+	// +kubebuilder:default=text
+	// +optional
+	FunctionContentType string `json:"function-content-type,omitempty"`
+	// Checksum, if given, is sha256: and the source's digest.
+	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
+	// +optional
+	Checksum string `json:"checksum,omitempty"`
+	// Timeout is how many seconds a call may take, 180 by default.
+	// +kubebuilder:validation:Pattern=`^[0-9]{0,3}$`
+	// +optional
+	Timeout string `json:"timeout,omitempty"`
+	// Deps must be empty.
+	// +optional
+	Deps string `json:"deps,omitempty"`
+	// Deployment carries the settings that Kubeless keeps in a Deployment.
+	// +optional
+	Deployment Deployment `json:"deployment,omitempty"`
+}
+
+// Deployment is what a function takes over from the Deployment in its spec.
+type Deployment struct {
+	// +optional
+	Spec DeploymentSpec `json:"spec,omitempty"`
+}
+
+// DeploymentSpec holds the template.
+type DeploymentSpec struct {
+	// +optional
+	Template PodTemplate `json:"template,omitempty"`
+}
+
+// PodTemplate is the pod that runs the function.
+type PodTemplate struct {
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// +optional
+	Spec PodSpec `json:"spec,omitempty"`
+}
+
+// PodSpec is what a function may set of its pod.
+type PodSpec struct {
+	// +kubebuilder:validation:MaxItems=1
+	// +optional
+	Containers []Container `json:"containers,omitempty"`
+	// +optional
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// +optional
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+}
+
+// Container is what a function may set of its container.
+type Container struct {
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Image replaces the runtime's own.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// +optional
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// +optional
+	Env []corev1.EnvVar `json:"env,omitempty"`
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+}
+
+// FunctionStatus is what is known of a function.
+type FunctionStatus struct {
+	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
+	Conditions         serving.Conditions `json:"conditions,omitempty"`
+	// URL is where the function answers outside the cluster.
+	URL string `json:"url,omitempty"`
+}
