@@ -1,0 +1,214 @@
+// Runs one JavaScript function behind HTTP.
+//
+// The function lives in a worker thread. One that runs past its time, even in
+// a loop that never yields, is ended with its thread and loaded anew; the
+// server itself never runs the function's code.
+'use strict';
+
+const http = require('http');
+const path = require('path');
+const { Worker, isMainThread, parentPort } = require('worker_threads');
+
+const env = process.env;
+const settings = {
+  module: env.MOD_NAME || '',
+  handler: env.FUNC_HANDLER || '',
+  folder: env.FUNC_FOLDER || '/kubeless',
+  timeout: Number(env.FUNC_TIMEOUT || 180),
+  port: Number(env.FUNC_PORT || 8080),
+  maxBody: Number(env.REQ_MB_LIMIT || 16) * 1024 * 1024,
+};
+const context = {
+  'function-name': env.FUNC_NAME || settings.handler,
+  timeout: env.FUNC_TIMEOUT || '',
+  runtime: env.FUNC_RUNTIME || 'nodejs',
+  'memory-limit': env.FUNC_MEMORY_LIMIT || '',
+};
+
+// ---- the worker's side ----
+
+function load() {
+  const file = path.join(settings.folder, settings.module + '.js');
+  let loaded;
+  try {
+    loaded = require(file);
+  } catch (e) {
+    if (e.code === 'MODULE_NOT_FOUND' && e.message.includes(file)) {
+      throw new Error(`the function's source ${settings.module}.js is missing; name its file in the handler, as in FILE.FUNCTION`);
+    }
+    const where = (e.stack || '').split('\n', 1)[0].replace(settings.folder + '/', '');
+    throw new Error(`${settings.module}.js cannot be loaded: ${e.name}: ${e.message} (${where})`);
+  }
+  const handler = loaded[settings.handler];
+  if (typeof handler !== 'function') {
+    throw new Error(`${settings.module}.js has no function ${settings.handler}; export it as: module.exports = { ${settings.handler}: (event, context) => ... }`);
+  }
+  return handler;
+}
+
+function encode(result) {
+  if (result === undefined || result === null) return { kind: 'text/plain; charset=utf-8', body: Buffer.alloc(0) };
+  if (result instanceof Uint8Array) return { kind: 'application/octet-stream', body: Buffer.from(result) };
+  if (typeof result === 'string') return { kind: 'text/plain; charset=utf-8', body: Buffer.from(result) };
+  return { kind: 'application/json', body: Buffer.from(JSON.stringify(result)) };
+}
+
+function runWorker() {
+  let handler;
+  let problem;
+  try {
+    handler = load();
+  } catch (e) {
+    problem = e.message;
+    console.error(e.message);
+  }
+  parentPort.on('message', async ({ id, event }) => {
+    if (problem) return parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(problem + '\n') });
+    if (event.data instanceof Uint8Array) event.data = Buffer.from(event.data);
+    try {
+      parentPort.postMessage({ id, status: 200, ...encode(await handler(event, context)) });
+    } catch (e) {
+      console.error(e);
+      parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(`the function failed: ${e}\n`) });
+    }
+  });
+}
+
+// ---- the server's side ----
+
+const waiting = new Map(); // id -> { resolve, timer }
+let worker;
+let nextId = 0;
+
+function startWorker() {
+  const mine = new Worker(__filename);
+  worker = mine;
+  mine.on('message', (answer) => settle(answer.id, answer));
+  mine.on('error', (e) => console.error(e));
+  mine.on('exit', () => {
+    if (worker !== mine) return;
+    failAll(mine, "the function's thread ended without an answer: it exited or crashed");
+    startWorker();
+  });
+}
+
+function settle(id, answer) {
+  const entry = waiting.get(id);
+  if (!entry) return;
+  waiting.delete(id);
+  clearTimeout(entry.timer);
+  entry.resolve(answer);
+}
+
+function failAll(of, message) {
+  for (const [id, entry] of waiting) {
+    if (entry.worker === of) settle(id, problem(500, message));
+  }
+}
+
+function problem(status, message) {
+  return { status, kind: 'text/plain; charset=utf-8', body: Buffer.from(message + '\n') };
+}
+
+function call(event) {
+  return new Promise((resolve) => {
+    const id = nextId++;
+    const mine = worker;
+    const timer = setTimeout(() => {
+      settle(id, problem(408, `the function did not answer within ${settings.timeout} seconds and was stopped`));
+      if (worker === mine) startWorker();
+      failAll(mine, 'another call of the function ran past its time, and its thread was stopped; try again');
+      mine.terminate();
+    }, settings.timeout * 1000);
+    waiting.set(id, { resolve, timer, worker: mine });
+    mine.postMessage({ id, event });
+  });
+}
+
+const calls = new Map(); // method -> { calls, failures, seconds }
+
+function record(method, seconds, failed) {
+  const m = calls.get(method) || { calls: 0, failures: 0, seconds: 0 };
+  m.calls += 1;
+  m.failures += failed ? 1 : 0;
+  m.seconds += seconds;
+  calls.set(method, m);
+}
+
+function metrics() {
+  const lines = [];
+  for (const [name, field] of [
+    ['function_calls_total', 'calls'],
+    ['function_failures_total', 'failures'],
+    ['function_duration_seconds_sum', 'seconds'],
+    ['function_duration_seconds_count', 'calls'],
+  ]) {
+    lines.push(`# TYPE ${name} counter`);
+    for (const [method, m] of calls) lines.push(`${name}{method="${method}"} ${m[field]}`);
+  }
+  return lines.join('\n') + '\n';
+}
+
+function readBody(req) {
+  return new Promise((resolve, reject) => {
+    const parts = [];
+    let size = 0;
+    req.on('data', (part) => {
+      size += part.length;
+      if (size <= settings.maxBody) parts.push(part);
+    });
+    req.on('error', reject);
+    req.on('end', () => resolve(size > settings.maxBody ? null : Buffer.concat(parts)));
+  });
+}
+
+function eventOf(req, body) {
+  let data = body;
+  const text = body.toString('utf8');
+  if (Buffer.from(text, 'utf8').equals(body)) data = text; // otherwise the function gets the bytes
+  if ((req.headers['content-type'] || '').split(';')[0].trim() === 'application/json' && text) data = JSON.parse(text);
+  const header = (name) => req.headers[name] || '';
+  return {
+    data,
+    'event-id': header('event-id'),
+    'event-type': header('event-type'),
+    'event-time': header('event-time'),
+    'event-namespace': header('event-namespace'),
+    extensions: { request: { method: req.method, path: req.url, headers: req.headers } },
+  };
+}
+
+async function run(req) {
+  const body = await readBody(req);
+  if (body === null) return problem(413, `the body is larger than ${settings.maxBody / 1024 / 1024} MiB`);
+  let event;
+  try {
+    event = eventOf(req, body);
+  } catch (e) {
+    return problem(400, `the body is not the JSON that its content type says: ${e.message}`);
+  }
+  return call(event);
+}
+
+async function serve(req, res) {
+  if (req.url === '/healthz') return res.end('OK');
+  if (req.url === '/metrics') return res.end(metrics());
+  const started = process.hrtime.bigint();
+  const answer = await run(req).catch((e) => problem(400, `the request cannot be read: ${e.message}`));
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+  record(req.method, seconds, answer.status >= 400);
+  const body = Buffer.from(answer.body);
+  const line = { method: req.method, path: req.url, status: answer.status, seconds, id: req.headers['x-request-id'] || '' };
+  if (answer.status >= 400) line.error = body.toString('utf8').trim().slice(0, 1000);
+  console.log(JSON.stringify(line));
+  res.writeHead(answer.status, { 'Content-Type': answer.kind, 'Content-Length': body.length });
+  res.end(req.method === 'HEAD' ? undefined : body);
+}
+
+if (isMainThread) {
+  startWorker();
+  process.on('SIGTERM', () => process.exit(0));
+  http.createServer(serve).listen(settings.port);
+} else {
+  runWorker();
+}
