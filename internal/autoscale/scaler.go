@@ -1,0 +1,216 @@
+package autoscale
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/load"
+)
+
+const (
+	// tick is how often scales are decided when nothing urgent happens.
+	tick = 2 * time.Second
+	// redial is the pause before a gateway that went away is asked again.
+	redial = 500 * time.Millisecond
+	// maxReport bounds a line of a gateway's answer, in bytes.
+	maxReport = 4 << 20
+)
+
+// Scaler listens to the gateways and writes the decisions to the revisions'
+// status. It runs in one controller at a time, the leader.
+type Scaler struct {
+	Client client.Client
+	// Gateways are the admin addresses, host:port.
+	Gateways []string
+	Log      logr.Logger
+
+	mu        sync.Mutex
+	revisions map[types.NamespacedName]*tracked // guarded by mu
+}
+
+// tracked is what the scaler remembers of one revision.
+type tracked struct {
+	concurrency, requests Window
+	lastRequest           time.Time
+	memory                Memory
+}
+
+// Start runs until ctx ends.
+func (s *Scaler) Start(ctx context.Context) error {
+	s.revisions = map[types.NamespacedName]*tracked{}
+	var listeners sync.WaitGroup
+	defer listeners.Wait()
+	for _, gateway := range s.Gateways {
+		listeners.Go(func() { s.listen(ctx, gateway) })
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			s.decideAll(ctx, now)
+		}
+	}
+}
+
+// listen follows one gateway's reports for as long as ctx lasts.
+func (s *Scaler) listen(ctx context.Context, gateway string) {
+	for ctx.Err() == nil {
+		if err := s.follow(ctx, gateway); err != nil && ctx.Err() == nil {
+			s.Log.V(1).Info("gateway reports no load", "gateway", gateway, "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(redial):
+		}
+	}
+}
+
+func (s *Scaler) follow(ctx context.Context, gateway string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+gateway+load.Path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("gateway answered %s", resp.Status)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxReport)
+	for lines.Scan() {
+		var report load.Report
+		if err := json.Unmarshal(lines.Bytes(), &report); err != nil {
+			return fmt.Errorf("read report: %w", err)
+		}
+		s.take(ctx, report, time.Now())
+	}
+	return lines.Err()
+}
+
+// take records a report, and decides at once for a revision that somebody
+// waits for.
+func (s *Scaler) take(ctx context.Context, report load.Report, now time.Time) {
+	for _, r := range report.Revisions {
+		key := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
+		s.mu.Lock()
+		t := s.tracked(key, now)
+		t.concurrency.Add(now, r.Concurrency)
+		t.requests.Add(now, r.Requests)
+		if r.Concurrency > 0 || r.Requests > 0 || r.Waiting > 0 {
+			t.lastRequest = now
+		}
+		s.mu.Unlock()
+		if r.Waiting > 0 {
+			s.decideOne(ctx, key, true, now)
+		}
+	}
+}
+
+// tracked returns what is remembered of a revision; s.mu is held.
+func (s *Scaler) tracked(key types.NamespacedName, now time.Time) *tracked {
+	t := s.revisions[key]
+	if t == nil {
+		t = &tracked{lastRequest: now}
+		s.revisions[key] = t
+	}
+	return t
+}
+
+func (s *Scaler) decideOne(ctx context.Context, key types.NamespacedName, waiting bool, now time.Time) {
+	var rev serving.Revision
+	if err := s.Client.Get(ctx, key, &rev); err != nil {
+		if client.IgnoreNotFound(err) != nil {
+			s.Log.Error(err, "read revision", "revision", key)
+		}
+		return
+	}
+	if err := s.decide(ctx, &rev, waiting, now); err != nil {
+		s.Log.Error(err, "scale revision", "revision", key)
+	}
+}
+
+// decideAll decides for every revision and forgets those that are gone.
+func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
+	var revisions serving.RevisionList
+	if err := s.Client.List(ctx, &revisions); err != nil {
+		s.Log.Error(err, "list revisions")
+		return
+	}
+	present := map[types.NamespacedName]bool{}
+	for i := range revisions.Items {
+		rev := &revisions.Items[i]
+		present[client.ObjectKeyFromObject(rev)] = true
+		if err := s.decide(ctx, rev, false, now); client.IgnoreNotFound(err) != nil {
+			s.Log.Error(err, "scale revision", "revision", client.ObjectKeyFromObject(rev))
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.revisions {
+		if !present[key] {
+			delete(s.revisions, key)
+		}
+	}
+}
+
+// decide writes the wanted scale of rev if it changes. A revision that is not
+// proven keeps its initial scale: nothing is known of its load yet.
+func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, waiting bool, now time.Time) error {
+	settings, err := SettingsOf(rev.Annotations, rev.Spec.ContainerConcurrency)
+	if err != nil || rev.Status.DesiredReplicas == nil {
+		return nil // the revision's status names the fault
+	}
+	if !rev.Status.Conditions.IsTrue(serving.Ready) && !waiting {
+		return nil
+	}
+	want := s.want(rev, settings, waiting, now)
+	if want == *rev.Status.DesiredReplicas {
+		return nil
+	}
+	next := rev.DeepCopy()
+	next.Status.DesiredReplicas = &want
+	s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
+	return s.Client.Status().Patch(ctx, next, client.MergeFrom(rev))
+}
+
+func (s *Scaler) want(rev *serving.Revision, settings Settings, waiting bool, now time.Time) int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tracked(client.ObjectKeyFromObject(rev), now)
+	window := &t.concurrency
+	if settings.Metric == RPS {
+		window = &t.requests
+	}
+	m := Measures{
+		Stable:      window.Average(now, settings.Stable),
+		Panic:       window.Average(now, settings.Panic),
+		Waiting:     waiting,
+		LastRequest: t.lastRequest,
+	}
+	if rev.Status.ActualReplicas != nil {
+		m.Ready = *rev.Status.ActualReplicas
+	}
+	t.memory.Desired = *rev.Status.DesiredReplicas
+	want, memory := Decide(settings, m, t.memory, now)
+	if waiting {
+		want = max(want, *rev.Status.DesiredReplicas)
+	}
+	t.memory = memory
+	return want
+}

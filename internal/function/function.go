@@ -1,0 +1,149 @@
+// Package function turns a Function into a Service of the serving layer: the
+// source becomes a ConfigMap that an image of the function's language loads.
+// Scaling, routing and sandboxing are the service's.
+package function
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/runtimes"
+)
+
+type reconciler struct{ client client.Client }
+
+// Add registers the controller.
+func Add(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&kubeless.Function{}).
+		Owns(&serving.Service{}).
+		Complete(&reconciler{client: mgr.GetClient()})
+}
+
+func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var fn kubeless.Function
+	if err := r.client.Get(ctx, req.NamespacedName, &fn); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if fn.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	svc, err := r.keep(ctx, &fn)
+	before := fn.DeepCopy()
+	report(&fn, svc, err)
+	if !equality.Semantic.DeepEqual(before.Status, fn.Status) {
+		if err := r.client.Status().Patch(ctx, &fn, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return ctrl.Result{}, nil // the status says why; the owner must act
+	}
+	return ctrl.Result{}, err
+}
+
+// keep makes the source's ConfigMap and the service that runs it.
+func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.Service, error) {
+	lang, err := runtimes.Get(fn.Spec.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	source, err := Source(fn)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(source))
+	name := fmt.Sprintf("%s-source-%s", fn.Name, hex.EncodeToString(sum[:6]))
+	if err := r.keepSource(ctx, fn, name, module(fn)+lang.Extension, source); err != nil {
+		return nil, err
+	}
+	svc := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name}}
+	_, err = controllerutil.CreateOrPatch(ctx, r.client, svc, func() error {
+		if svc.UID != "" && !metav1.IsControlledBy(svc, fn) {
+			return fmt.Errorf("a service %q exists that this function did not make; delete or rename one of them", svc.Name)
+		}
+		if svc.Labels == nil {
+			svc.Labels = map[string]string{}
+		}
+		maps.Copy(svc.Labels, fn.Labels)
+		svc.Labels[kubeless.FunctionLabel] = fn.Name
+		svc.Spec.Template = template(fn, lang, name)
+		return controllerutil.SetControllerReference(fn, svc, r.client.Scheme())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("keep service %s: %w", fn.Name, err)
+	}
+	return svc, nil
+}
+
+// keepSource makes an immutable ConfigMap per version of the source, so that
+// revisions before this one keep theirs.
+func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, name, file, source string) error {
+	immutable := true
+	cm := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},
+		Data:       map[string]string{file: source},
+		Immutable:  &immutable,
+	}
+	if err := controllerutil.SetControllerReference(fn, cm, r.client.Scheme()); err != nil {
+		return err
+	}
+	if err := r.client.Create(ctx, cm); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("keep source: %w", err)
+	}
+	return nil
+}
+
+// Source is the function's source as the runtime reads it.
+func Source(fn *kubeless.Function) (string, error) {
+	source := fn.Spec.Function
+	if fn.Spec.FunctionContentType == "base64" {
+		data, err := base64.StdEncoding.DecodeString(source)
+		if err != nil {
+			return "", fmt.Errorf("spec.function: not base64: %w", err)
+		}
+		source = string(data)
+	}
+	if want := fn.Spec.Checksum; want != "" {
+		sum := sha256.Sum256([]byte(source))
+		if got := "sha256:" + hex.EncodeToString(sum[:]); got != want {
+			return "", fmt.Errorf("spec.checksum: the source's is %s, not %s", got, want)
+		}
+	}
+	return source, nil
+}
+
+func module(fn *kubeless.Function) string {
+	file, _, _ := strings.Cut(fn.Spec.Handler, ".")
+	return file
+}
+
+func report(fn *kubeless.Function, svc *serving.Service, failed error) {
+	s := &fn.Status
+	s.ObservedGeneration = fn.Generation
+	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionUnknown}
+	switch {
+	case failed != nil:
+		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "FunctionFailed", failed.Error()
+	case svc.Status.ObservedGeneration == svc.Generation:
+		of := svc.Status.Conditions.Get(serving.Ready)
+		ready.Status, ready.Reason, ready.Message = of.Status, of.Reason, of.Message
+		s.URL = svc.Status.URL
+	}
+	s.Conditions.Set(ready, metav1.Now())
+}

@@ -1,0 +1,95 @@
+package function
+
+import (
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/runtimes"
+)
+
+const (
+	// defaultTimeout is Kubeless's, in seconds.
+	defaultTimeout = 180
+	// maxTimeout is the longest request of the serving layer.
+	maxTimeout = 600
+	// user runs every function: nobody on the host, and not root inside.
+	user = 1000
+)
+
+// template is the revision that runs fn; source names the ConfigMap.
+func template(fn *kubeless.Function, lang runtimes.Runtime, source string) serving.RevisionTemplate {
+	custom := fn.Spec.Deployment.Spec.Template
+	var own kubeless.Container
+	if len(custom.Spec.Containers) > 0 {
+		own = custom.Spec.Containers[0]
+	}
+	image := own.Image
+	if image == "" {
+		image = lang.Image
+	}
+	id, yes, no := int64(user), true, false
+	t := serving.RevisionTemplate{}
+	t.Labels, t.Annotations = custom.Labels, custom.Annotations
+	t.Spec.TimeoutSeconds = timeout(fn)
+	t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
+	t.Spec.PodFields = serving.PodFields{
+		RuntimeClassName:             fn.Spec.RuntimeClassName,
+		ServiceAccountName:           custom.Spec.ServiceAccountName,
+		AutomountServiceAccountToken: &no,
+		NodeSelector:                 custom.Spec.NodeSelector,
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsUser: &id, RunAsGroup: &id, FSGroup: &id, RunAsNonRoot: &yes,
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Volumes: []corev1.Volume{{
+			Name:         "source",
+			VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: source}}},
+		}},
+		Containers: []serving.Container{{
+			Image:           image,
+			ImagePullPolicy: own.ImagePullPolicy,
+			Env:             append(contract(fn, own.Resources), own.Env...),
+			Resources:       own.Resources,
+			Ports:           []corev1.ContainerPort{{ContainerPort: serving.DefaultPort, Protocol: corev1.ProtocolTCP}},
+			VolumeMounts:    []corev1.VolumeMount{{Name: "source", MountPath: "/kubeless", ReadOnly: true}},
+			ReadinessProbe:  &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(serving.DefaultPort)}}},
+			SecurityContext: &corev1.SecurityContext{
+				AllowPrivilegeEscalation: &no,
+				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			},
+		}},
+	}
+	return t
+}
+
+// contract is what a runtime learns about its function (Kubeless's developer
+// guide).
+func contract(fn *kubeless.Function, resources corev1.ResourceRequirements) []corev1.EnvVar {
+	file, name, _ := strings.Cut(fn.Spec.Handler, ".")
+	memory := ""
+	if limit, ok := resources.Limits[corev1.ResourceMemory]; ok {
+		memory = limit.String()
+	}
+	return []corev1.EnvVar{
+		{Name: "MOD_NAME", Value: file},
+		{Name: "FUNC_HANDLER", Value: name},
+		{Name: "FUNC_NAME", Value: fn.Name},
+		{Name: "FUNC_TIMEOUT", Value: strconv.FormatInt(timeout(fn), 10)},
+		{Name: "FUNC_RUNTIME", Value: fn.Spec.Runtime},
+		{Name: "FUNC_MEMORY_LIMIT", Value: memory},
+		{Name: "FUNC_PORT", Value: strconv.Itoa(serving.DefaultPort)},
+	}
+}
+
+func timeout(fn *kubeless.Function) int64 {
+	seconds, err := strconv.ParseInt(fn.Spec.Timeout, 10, 64)
+	if err != nil || seconds == 0 {
+		return defaultTimeout
+	}
+	return min(seconds, maxTimeout)
+}

@@ -1,0 +1,129 @@
+// Package configuration makes a Revision of every version of a Configuration.
+package configuration
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+type reconciler struct{ client client.Client }
+
+// Add registers the controller.
+func Add(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&serving.Configuration{}).
+		Owns(&serving.Revision{}).
+		Complete(&reconciler{client: mgr.GetClient()})
+}
+
+func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var config serving.Configuration
+	if err := r.client.Get(ctx, req.NamespacedName, &config); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if config.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	rev, err := r.revision(ctx, &config)
+	before := config.DeepCopy()
+	report(&config, rev, err)
+	if !equality.Semantic.DeepEqual(before.Status, config.Status) {
+		if err := r.client.Status().Patch(ctx, &config, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return ctrl.Result{}, nil // trying again does not help; the status says why
+	}
+	return ctrl.Result{}, err
+}
+
+// revision returns the revision of the present version, which it makes if
+// there is none.
+func (r *reconciler) revision(ctx context.Context, config *serving.Configuration) (*serving.Revision, error) {
+	wanted := newRevision(config)
+	var rev serving.Revision
+	err := r.client.Get(ctx, client.ObjectKeyFromObject(wanted), &rev)
+	if apierrors.IsNotFound(err) {
+		if err := controllerutil.SetControllerReference(config, wanted, r.client.Scheme()); err != nil {
+			return nil, err
+		}
+		err = r.client.Create(ctx, wanted)
+		if apierrors.IsAlreadyExists(err) {
+			return nil, fmt.Errorf("make revision %s: %w", wanted.Name, err) // the cache lags; try again
+		}
+		return wanted, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !metav1.IsControlledBy(&rev, config) {
+		return nil, apierrors.NewForbidden(serving.GroupVersion.WithResource("revisions").GroupResource(), rev.Name,
+			fmt.Errorf("it belongs to something else; choose another name in spec.template.metadata.name"))
+	}
+	if !equality.Semantic.DeepEqual(rev.Spec, wanted.Spec) {
+		return nil, apierrors.NewForbidden(serving.GroupVersion.WithResource("revisions").GroupResource(), rev.Name,
+			fmt.Errorf("it exists with another template; change spec.template.metadata.name with every change of the template, or leave it out"))
+	}
+	return &rev, nil
+}
+
+func newRevision(config *serving.Configuration) *serving.Revision {
+	template := config.Spec.Template.DeepCopy()
+	rev := &serving.Revision{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace:   config.Namespace,
+			Name:        template.Name,
+			Labels:      template.Labels,
+			Annotations: template.Annotations,
+		},
+		Spec: template.Spec,
+	}
+	if rev.Name == "" {
+		rev.Name = fmt.Sprintf("%s-%05d", config.Name, config.Generation)
+	}
+	if rev.Labels == nil {
+		rev.Labels = map[string]string{}
+	}
+	rev.Labels[serving.ConfigurationLabel] = config.Name
+	rev.Labels[serving.ConfigurationGenerationLabel] = strconv.FormatInt(config.Generation, 10)
+	if svc := config.Labels[serving.ServiceLabel]; svc != "" {
+		rev.Labels[serving.ServiceLabel] = svc
+	}
+	return rev
+}
+
+func report(config *serving.Configuration, rev *serving.Revision, failed error) {
+	s := &config.Status
+	s.ObservedGeneration = config.Generation
+	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionUnknown}
+	switch {
+	case failed != nil:
+		ready.Status, ready.Reason = corev1.ConditionFalse, "RevisionFailed"
+		ready.Message = fmt.Sprintf("Revision creation failed with message: %v.", failed)
+	default:
+		s.LatestCreatedRevisionName = rev.Name
+		ready = serving.Condition{Type: serving.Ready, Status: rev.Status.Conditions.Get(serving.Ready).Status}
+		switch of := rev.Status.Conditions.Get(serving.Ready); of.Status {
+		case corev1.ConditionTrue:
+			s.LatestReadyRevisionName = rev.Name
+		case corev1.ConditionFalse:
+			ready.Reason = "RevisionFailed"
+			ready.Message = fmt.Sprintf("Revision %q failed with message: %s.", rev.Name, of.Message)
+		default:
+			ready.Reason, ready.Message = of.Reason, of.Message
+		}
+	}
+	s.Conditions.Set(ready, metav1.Now())
+}

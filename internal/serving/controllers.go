@@ -1,0 +1,123 @@
+// Package serving is the control side of Knative's serving interface: the
+// list of controllers, and the manager that runs them.
+package serving
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	servingv1 "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/autoscale"
+	"redoubt.dev/redoubt/internal/function"
+	"redoubt.dev/redoubt/internal/serving/class"
+	"redoubt.dev/redoubt/internal/serving/configuration"
+	"redoubt.dev/redoubt/internal/serving/revision"
+	"redoubt.dev/redoubt/internal/serving/route"
+	"redoubt.dev/redoubt/internal/serving/service"
+)
+
+// Options are the controller role's.
+type Options struct {
+	// Domain and URLPort make routes' public URLs.
+	Domain  string
+	URLPort int
+	// Gateway is where the gateway answers inside the cluster, Gateways the
+	// admin addresses of all of them.
+	Gateway  netip.AddrPort
+	Gateways []string
+	// Admin is where health and metrics are served, host:port.
+	Admin string
+	// LeaderElect lets several controllers stand by for one another.
+	LeaderElect bool
+}
+
+// Run runs the controllers until ctx ends.
+func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
+	mgr, err := newManager(cfg, opts)
+	if err != nil {
+		return fmt.Errorf("set up controllers: %w", err)
+	}
+	for _, add := range []func(ctrl.Manager) error{
+		service.Add,
+		configuration.Add,
+		revision.Add,
+		class.Add,
+		function.Add,
+		func(mgr ctrl.Manager) error {
+			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
+		},
+		func(mgr ctrl.Manager) error {
+			return mgr.Add(&autoscale.Scaler{Client: mgr.GetClient(), Gateways: opts.Gateways, Log: mgr.GetLogger().WithName("autoscale")})
+		},
+	} {
+		if err := add(mgr); err != nil {
+			return fmt.Errorf("set up controllers: %w", err)
+		}
+	}
+	return mgr.Start(ctx)
+}
+
+func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), servingv1.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: opts.Admin, ExtraHandlers: map[string]http.Handler{}},
+		HealthProbeBindAddress:        "0",
+		LeaderElection:                opts.LeaderElect,
+		LeaderElectionID:              "redoubt-controller",
+		LeaderElectionNamespace:       class.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cacheOptions(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	ready := &healthz.Handler{Checks: map[string]healthz.Checker{"caches": func(req *http.Request) error {
+		if !mgr.GetCache().WaitForCacheSync(req.Context()) {
+			return errors.New("caches are not filled yet")
+		}
+		return nil
+	}}}
+	return mgr, errors.Join(mgr.AddMetricsServerExtraHandler("/readyz", ready), mgr.AddMetricsServerExtraHandler("/livez", healthz.CheckHandler{Checker: healthz.Ping}))
+}
+
+// cacheOptions keep in memory only what the controllers made themselves, and
+// nobody's field owners.
+func cacheOptions() cache.Options {
+	has := func(label string) cache.ByObject {
+		r, err := labels.NewRequirement(label, selection.Exists, nil)
+		if err != nil {
+			panic(err) // the label is a constant
+		}
+		return cache.ByObject{Label: labels.NewSelector().Add(*r)}
+	}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:                has(servingv1.RevisionUIDLabel),
+			&corev1.Service{}:            has(servingv1.RouteLabel),
+			&discoveryv1.EndpointSlice{}: has(servingv1.RouteLabel),
+			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{class.Namespace: {}}},
+		},
+	}
+}

@@ -1,0 +1,111 @@
+package revision
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// health is what a revision's pods say of it: the two conditions that its
+// readiness depends on, with Knative's reasons.
+type health struct{ resources, container serving.Condition }
+
+func healthOf(pods []corev1.Pod, scaleErr error) health {
+	h := health{
+		resources: serving.Condition{Type: serving.ResourcesAvailable, Status: corev1.ConditionUnknown, Reason: "Deploying"},
+		container: serving.Condition{Type: serving.ContainerHealthy, Status: corev1.ConditionUnknown, Reason: "Deploying"},
+	}
+	if scaleErr != nil {
+		return h.failed(serving.ResourcesAvailable, "FailedCreate", scaleErr.Error())
+	}
+	for _, pod := range pods {
+		if c := scheduled(pod); c != nil && c.Status == corev1.ConditionFalse {
+			h = h.failed(serving.ResourcesAvailable, c.Reason, c.Message)
+		}
+		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
+		for _, c := range statuses {
+			h = h.with(c)
+		}
+	}
+	return h
+}
+
+// with adds what a container's state says. A container that waits because it
+// failed is worse news than one that just waits.
+func (h health) with(c corev1.ContainerStatus) health {
+	if w := c.State.Waiting; w != nil {
+		switch w.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError":
+			h = h.failed(serving.ResourcesAvailable, w.Reason, w.Message)
+			return h.failed(serving.ContainerHealthy, "ContainerMissing", fmt.Sprintf("Unable to fetch image %q: %s", c.Image, w.Message))
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return h.failed(serving.ResourcesAvailable, w.Reason, w.Message)
+		}
+	}
+	t := c.State.Terminated
+	if t == nil {
+		t = c.LastTerminationState.Terminated
+	}
+	if t == nil || c.Ready || t.ExitCode == 0 && c.State.Running == nil && t.Reason == "Completed" && c.RestartCount == 0 {
+		return h
+	}
+	detail := strings.TrimSpace(t.Message)
+	if detail == "" {
+		detail = t.Reason
+	}
+	return h.failed(serving.ContainerHealthy, fmt.Sprintf("ExitCode%d", t.ExitCode), "Container failed with: "+detail)
+}
+
+func (h health) ok() bool {
+	return h.resources.Status != corev1.ConditionFalse && h.container.Status != corev1.ConditionFalse
+}
+
+func (h health) failed(kind, reason, message string) health {
+	c := serving.Condition{Type: kind, Status: corev1.ConditionFalse, Reason: reason, Message: message}
+	if kind == serving.ContainerHealthy {
+		h.container = c
+	} else {
+		h.resources = c
+	}
+	return h
+}
+
+func (h health) proven() health {
+	h.resources = serving.Condition{Type: serving.ResourcesAvailable, Status: corev1.ConditionTrue}
+	h.container = serving.Condition{Type: serving.ContainerHealthy, Status: corev1.ConditionTrue}
+	return h
+}
+
+// set writes the conditions; Ready follows from the two.
+func (h health) set(s *serving.RevisionStatus, ready int32, now metav1.Time) {
+	overall := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
+	for _, part := range []serving.Condition{h.resources, h.container} {
+		s.Conditions.Set(part, now)
+		if part.Status == corev1.ConditionTrue || overall.Status == corev1.ConditionFalse {
+			continue
+		}
+		overall.Status, overall.Reason, overall.Message = part.Status, part.Reason, part.Message
+	}
+	s.Conditions.Set(overall, now)
+	active := serving.Condition{Type: serving.Active, Status: corev1.ConditionTrue, Severity: "Info"}
+	switch {
+	case *s.DesiredReplicas == 0:
+		active.Status, active.Reason, active.Message = corev1.ConditionFalse, "NoTraffic", "The target is not receiving traffic."
+	case ready == 0:
+		active.Status, active.Reason, active.Message = corev1.ConditionUnknown, "Queued", "Requests to the target are being buffered as resources are provisioned."
+	}
+	s.Conditions.Set(active, now)
+}
+
+func scheduled(pod corev1.Pod) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if pod.Status.Conditions[i].Type == corev1.PodScheduled {
+			return &pod.Status.Conditions[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package revision
+
+import (
+	"maps"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// newPod is one instance of rev. It is built from the fields that a revision
+// may set; nothing else of the user's reaches the pod.
+func newPod(rev *serving.Revision) *corev1.Pod {
+	spec := &rev.Spec
+	grace := spec.TimeoutSeconds
+	noToken := false
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName:    rev.Name + "-",
+			Namespace:       rev.Namespace,
+			Labels:          podLabels(rev),
+			Annotations:     rev.Annotations,
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(rev, serving.GroupVersion.WithKind("Revision"))},
+		},
+		Spec: corev1.PodSpec{
+			RuntimeClassName:              spec.RuntimeClassName,
+			Volumes:                       spec.Volumes,
+			ServiceAccountName:            spec.ServiceAccountName,
+			AutomountServiceAccountToken:  spec.AutomountServiceAccountToken,
+			ImagePullSecrets:              spec.ImagePullSecrets,
+			EnableServiceLinks:            spec.EnableServiceLinks,
+			Affinity:                      spec.Affinity,
+			TopologySpreadConstraints:     spec.TopologySpreadConstraints,
+			NodeSelector:                  spec.NodeSelector,
+			Tolerations:                   spec.Tolerations,
+			SecurityContext:               spec.SecurityContext,
+			ShareProcessNamespace:         spec.ShareProcessNamespace,
+			PriorityClassName:             spec.PriorityClassName,
+			SchedulerName:                 spec.SchedulerName,
+			HostAliases:                   spec.HostAliases,
+			DNSPolicy:                     spec.DNSPolicy,
+			DNSConfig:                     spec.DNSConfig,
+			TerminationGracePeriodSeconds: &grace,
+		},
+	}
+	if pod.Spec.EnableServiceLinks == nil {
+		pod.Spec.EnableServiceLinks = &noToken // as in Knative: an instance starts slower with every service of its namespace
+	}
+	for _, c := range spec.InitContainers {
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c.Core())
+	}
+	for i := range spec.Containers {
+		pod.Spec.Containers = append(pod.Spec.Containers, container(rev, i))
+	}
+	return pod
+}
+
+func podLabels(rev *serving.Revision) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, rev.Labels)
+	labels[serving.RevisionLabel] = rev.Name
+	labels[serving.RevisionUIDLabel] = string(rev.UID)
+	labels["app"] = rev.Name
+	return labels
+}
+
+// container is the i-th container; the one that gets the requests is told
+// where to listen and what it is (Knative's runtime contract).
+func container(rev *serving.Revision, i int) corev1.Container {
+	c := rev.Spec.Containers[i].Core()
+	if c.Name == "" {
+		c.Name = serving.UserContainer
+		if i > 0 {
+			c.Name += "-" + strconv.Itoa(i)
+		}
+	}
+	if len(rev.Spec.Containers) > 1 && len(c.Ports) == 0 {
+		return c
+	}
+	port := rev.Spec.Port()
+	if len(c.Ports) == 0 {
+		c.Ports = []corev1.ContainerPort{{ContainerPort: port, Protocol: corev1.ProtocolTCP}}
+	}
+	c.Env = append([]corev1.EnvVar{
+		{Name: "PORT", Value: strconv.Itoa(int(port))},
+		{Name: "K_REVISION", Value: rev.Name},
+		{Name: "K_CONFIGURATION", Value: rev.Labels[serving.ConfigurationLabel]},
+		{Name: "K_SERVICE", Value: rev.Labels[serving.ServiceLabel]},
+	}, c.Env...)
+	if c.TerminationMessagePolicy == "" {
+		c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	}
+	return c
+}

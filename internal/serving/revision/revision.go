@@ -1,0 +1,177 @@
+// Package revision keeps as many pods of each Revision as its status asks
+// for, and says how they are.
+//
+// Pods are the revision's own, without a Deployment between: two controllers
+// less stand between a waiting request and its instance.
+package revision
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/autoscale"
+)
+
+// progressDeadline is how long a new revision has to get its first instance
+// ready (config-deployment of Knative).
+const progressDeadline = 10 * time.Minute
+
+type reconciler struct {
+	client client.Client
+	// live reads from the API server: the cache may not know yet of pods that
+	// this controller has just made.
+	live client.Reader
+}
+
+// Add registers the controller.
+func Add(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&serving.Revision{}).
+		Owns(&corev1.Pod{}).
+		Complete(&reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader()})
+}
+
+func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var rev serving.Revision
+	if err := r.client.Get(ctx, req.NamespacedName, &rev); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if rev.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	before := rev.DeepCopy()
+	settings, invalid := autoscale.SettingsOf(rev.Annotations, rev.Spec.ContainerConcurrency)
+	if rev.Status.DesiredReplicas == nil {
+		initial := settings.Initial
+		rev.Status.DesiredReplicas = &initial
+	}
+	pods, err := pods(ctx, r.client, &rev)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	scaleErr := invalid
+	if invalid == nil {
+		scaleErr = r.scale(ctx, &rev, pods)
+	}
+	again := report(&rev, pods, scaleErr, time.Now())
+	if !equality.Semantic.DeepEqual(before.Status, rev.Status) {
+		if err := r.client.Status().Patch(ctx, &rev, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	if invalid != nil || apierrors.IsForbidden(scaleErr) {
+		return ctrl.Result{RequeueAfter: again}, nil // the status says why; the owner must act
+	}
+	return ctrl.Result{RequeueAfter: again}, scaleErr
+}
+
+// pods lists the revision's pods that are not on their way out.
+func pods(ctx context.Context, from client.Reader, rev *serving.Revision) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := from.List(ctx, &list, client.InNamespace(rev.Namespace), client.MatchingLabels{serving.RevisionUIDLabel: string(rev.UID)})
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }), nil
+}
+
+// scale makes or deletes pods until there are as many as wanted, and replaces
+// those that have ended.
+func (r *reconciler) scale(ctx context.Context, rev *serving.Revision, known []corev1.Pod) error {
+	want := int(*rev.Status.DesiredReplicas)
+	if len(known) < want || slices.ContainsFunc(known, hasEnded) {
+		var err error
+		if known, err = pods(ctx, r.live, rev); err != nil {
+			return err
+		}
+	}
+	var running []corev1.Pod
+	for _, pod := range known {
+		if !hasEnded(pod) {
+			running = append(running, pod)
+			continue
+		}
+		if err := r.client.Delete(ctx, &pod); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete ended pod %s: %w", pod.Name, err)
+		}
+	}
+	for range want - len(running) {
+		if err := r.client.Create(ctx, newPod(rev)); err != nil {
+			return fmt.Errorf("make pod: %w", err)
+		}
+	}
+	if surplus := len(running) - want; surplus > 0 {
+		slices.SortFunc(running, leastUseful)
+		for _, pod := range running[:surplus] {
+			if err := r.client.Delete(ctx, &pod); client.IgnoreNotFound(err) != nil {
+				return fmt.Errorf("delete pod %s: %w", pod.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func hasEnded(pod corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
+// leastUseful orders pods that are not ready before ready ones, and young
+// before old: old ones have warm caches.
+func leastUseful(a, b corev1.Pod) int {
+	if ra, rb := isReady(a), isReady(b); ra != rb {
+		if rb {
+			return -1
+		}
+		return 1
+	}
+	return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
+}
+
+func isReady(pod corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// report fills in the status, and says when to look again.
+func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.Time) time.Duration {
+	s := &rev.Status
+	s.ObservedGeneration = rev.Generation
+	var ready int32
+	for _, pod := range pods {
+		if isReady(pod) {
+			ready++
+		}
+	}
+	s.ActualReplicas = &ready
+	proven := s.Conditions.IsTrue(serving.Ready)
+	health := healthOf(pods, scaleErr)
+	var again time.Duration
+	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
+		left := progressDeadline - now.Sub(rev.CreationTimestamp.Time)
+		if again = left; left <= 0 {
+			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded",
+				fmt.Sprintf("Revision %q did not become ready within %v.", rev.Name, progressDeadline))
+		}
+	}
+	if ready > 0 || *s.DesiredReplicas == 0 && health.ok() {
+		health = health.proven()
+	} else if proven && health.ok() {
+		health = health.proven() // it ran before; its next instance is on the way
+	}
+	health.set(s, ready, metav1.NewTime(now))
+	return again
+}

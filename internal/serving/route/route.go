@@ -1,0 +1,216 @@
+// Package route resolves a Route's targets to revisions, and gives the route
+// its name inside the cluster: a Service of Kubernetes that leads to the
+// gateway.
+package route
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// Options say how routes are reached.
+type Options struct {
+	// Domain ends every route's public name: NAME.NAMESPACE.Domain.
+	Domain string
+	// URLPort is shown in URLs; 0 and 80 are not.
+	URLPort int
+	// Gateway is where the gateway answers inside the cluster.
+	Gateway netip.AddrPort
+}
+
+type reconciler struct {
+	client client.Client
+	opts   Options
+}
+
+// Add registers the controller.
+func Add(mgr ctrl.Manager, opts Options) error {
+	r := &reconciler{client: mgr.GetClient(), opts: opts}
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&serving.Route{}).
+		Watches(&serving.Configuration{}, handler.EnqueueRequestsFromMapFunc(r.routesOf)).
+		Complete(r)
+}
+
+// routesOf finds the routes that follow a configuration.
+func (r *reconciler) routesOf(ctx context.Context, config client.Object) []reconcile.Request {
+	var routes serving.RouteList
+	if err := r.client.List(ctx, &routes, client.InNamespace(config.GetNamespace())); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for _, route := range routes.Items {
+		for _, target := range route.Spec.Traffic {
+			if target.ConfigurationName == config.GetName() {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&route)})
+				break
+			}
+		}
+	}
+	return requests
+}
+
+func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var route serving.Route
+	if err := r.client.Get(ctx, req.NamespacedName, &route); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if route.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	before := route.DeepCopy()
+	s, now := &route.Status, metav1.Now()
+	s.ObservedGeneration = route.Generation
+	s.URL = r.url("", &route)
+	s.Address = &serving.Address{URL: fmt.Sprintf("http://%s.%s.svc.cluster.local", route.Name, route.Namespace)}
+
+	traffic, assigned, err := r.resolve(ctx, &route)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if assigned.Status == corev1.ConditionTrue {
+		s.Traffic = traffic // until then the old shares go on
+	}
+	ingress := r.ingress(ctx, &route)
+	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
+	for _, part := range []serving.Condition{ingress, assigned} {
+		s.Conditions.Set(part, now)
+		if part.Status != corev1.ConditionTrue {
+			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
+		}
+	}
+	s.Conditions.Set(ready, now)
+	if equality.Semantic.DeepEqual(before.Status, route.Status) {
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, r.client.Status().Patch(ctx, &route, client.MergeFrom(before))
+}
+
+// resolve names a revision for every target.
+func (r *reconciler) resolve(ctx context.Context, route *serving.Route) ([]serving.TrafficTarget, serving.Condition, error) {
+	assigned := serving.Condition{Type: serving.AllTrafficAssigned, Status: corev1.ConditionTrue}
+	var traffic []serving.TrafficTarget
+	for _, target := range route.Spec.DeepCopy().Traffic {
+		problem, err := r.resolveTarget(ctx, route, &target)
+		if err != nil {
+			return nil, assigned, err
+		}
+		if problem != nil {
+			return nil, *problem, nil
+		}
+		traffic = append(traffic, target)
+	}
+	return traffic, assigned, nil
+}
+
+func (r *reconciler) resolveTarget(ctx context.Context, route *serving.Route, target *serving.TrafficTarget) (*serving.Condition, error) {
+	if target.Tag != "" {
+		target.URL = r.url(target.Tag+"-", route)
+	}
+	if target.RevisionName != "" {
+		var rev serving.Revision
+		err := r.client.Get(ctx, client.ObjectKey{Namespace: route.Namespace, Name: target.RevisionName}, &rev)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, err
+		}
+		if err != nil {
+			return missing("Revision", target.RevisionName), nil
+		}
+		target.LatestRevision = new(bool)
+		return nil, nil
+	}
+	var config serving.Configuration
+	err := r.client.Get(ctx, client.ObjectKey{Namespace: route.Namespace, Name: target.ConfigurationName}, &config)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, err
+	}
+	if err != nil {
+		return missing("Configuration", target.ConfigurationName), nil
+	}
+	if config.Status.LatestReadyRevisionName == "" {
+		return notReadyYet(&config), nil
+	}
+	target.RevisionName, target.ConfigurationName = config.Status.LatestReadyRevisionName, ""
+	latest := true
+	target.LatestRevision = &latest
+	return nil, nil
+}
+
+func missing(kind, name string) *serving.Condition {
+	return &serving.Condition{
+		Type: serving.AllTrafficAssigned, Status: corev1.ConditionFalse, Reason: kind + "Missing",
+		Message: fmt.Sprintf("%s %q referenced in traffic not found.", kind, name),
+	}
+}
+
+func notReadyYet(config *serving.Configuration) *serving.Condition {
+	c := &serving.Condition{
+		Type: serving.AllTrafficAssigned, Status: corev1.ConditionUnknown, Reason: "RevisionMissing",
+		Message: fmt.Sprintf("Configuration %q is waiting for a Revision to become ready.", config.Name),
+	}
+	if ready := config.Status.Conditions.Get(serving.Ready); ready.Status == corev1.ConditionFalse {
+		c.Status = corev1.ConditionFalse
+		c.Message = fmt.Sprintf("Configuration %q does not have any ready Revision.", config.Name)
+	}
+	return c
+}
+
+func (r *reconciler) url(prefix string, route *serving.Route) string {
+	url := fmt.Sprintf("http://%s%s.%s.%s", prefix, route.Name, route.Namespace, r.opts.Domain)
+	if p := r.opts.URLPort; p != 0 && p != 80 {
+		url += fmt.Sprintf(":%d", p)
+	}
+	return url
+}
+
+// ingress keeps the route's name inside the cluster.
+func (r *reconciler) ingress(ctx context.Context, route *serving.Route) serving.Condition {
+	c := serving.Condition{Type: serving.IngressReady, Status: corev1.ConditionTrue}
+	if err := r.placeholder(ctx, route); err != nil {
+		c.Status, c.Reason = corev1.ConditionFalse, "IngressFailed"
+		c.Message = fmt.Sprintf("The name inside the cluster cannot be made: %v.", strings.TrimSuffix(err.Error(), "."))
+	}
+	return c
+}
+
+func (r *reconciler) placeholder(ctx context.Context, route *serving.Route) error {
+	labels := map[string]string{serving.RouteLabel: route.Name}
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}}
+	_, err := controllerutil.CreateOrPatch(ctx, r.client, svc, func() error {
+		if svc.UID != "" && !metav1.IsControlledBy(svc, route) {
+			return fmt.Errorf("a Service %q exists that this route did not make; delete or rename one of them", svc.Name)
+		}
+		svc.Labels = labels
+		if len(svc.Spec.Ports) != 1 {
+			svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
+		}
+		return controllerutil.SetControllerReference(route, svc, r.client.Scheme())
+	})
+	if err != nil {
+		return err
+	}
+	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}}
+	_, err = controllerutil.CreateOrPatch(ctx, r.client, slice, func() error {
+		name, port, protocol := "http", int32(r.opts.Gateway.Port()), corev1.ProtocolTCP
+		slice.Labels = map[string]string{serving.RouteLabel: route.Name, discoveryv1.LabelServiceName: route.Name}
+		slice.AddressType = discoveryv1.AddressTypeIPv4
+		slice.Ports = []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}}
+		slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{r.opts.Gateway.Addr().String()}}}
+		return controllerutil.SetControllerReference(route, slice, r.client.Scheme())
+	})
+	return err
+}
