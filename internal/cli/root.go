@@ -61,6 +61,7 @@ func New() *cobra.Command {
 		newKubeconfig(a),
 		newKubectl(a),
 		newVersion(a),
+		newNode(),
 	)
 	return root
 }

@@ -37,7 +37,7 @@ func (b *boot) startRoles(ctx context.Context) error {
 }
 
 func (b *boot) roles() ([]supervise.Spec, error) {
-	node, err1 := b.role("node", "--node-name="+b.inst.NodeName(), "--containerd="+b.inst.ContainerdSocket())
+	node, err1 := b.role("node", "--node-name="+b.inst.NodeName())
 	controller, err2 := b.role("controller",
 		"--gateways="+roleAddresses["gateway"],
 		"--gateway-address="+net.JoinHostPort(b.link.NodeIP.String(), "80"),

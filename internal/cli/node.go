@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/node"
+)
+
+func newNode() *cobra.Command {
+	var kubeconfig string
+	opts := node.Options{}
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Run the node role: label a node with the sandboxes it offers",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.NodeName == "" {
+				return usage(errors.New("--node-name is missing: give the name of the Kubernetes node that this process runs on"))
+			}
+			cfg, err := kube.Config(kubeconfig, "redoubt-node")
+			if err != nil {
+				return err
+			}
+			return node.Run(cmd.Context(), cfg, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "file to reach the API server with (default: the pod's own service account)")
+	flags.StringVar(&opts.NodeName, "node-name", "", "Kubernetes node that this process runs on")
+	flags.StringVar(&opts.Admin, "admin", "127.0.0.1:9442", "address of /livez and /readyz")
+	return cmd
+}

@@ -1,0 +1,136 @@
+// Package node is the role that runs beside the kubelet of every node. It
+// labels the node with the sandboxes that its container runtime really
+// offers, which is what RuntimeClasses schedule by.
+//
+// The role keeps no state: started again, it looks at its node and goes on.
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+)
+
+// Options are the node role's.
+type Options struct {
+	// NodeName is the Kubernetes node that this process runs on.
+	NodeName string
+	// Admin is where health is served, host:port.
+	Admin string
+}
+
+type role struct {
+	client   kubernetes.Interface
+	name     string
+	informer cache.SharedIndexInformer
+	queue    workqueue.TypedRateLimitingInterface[string]
+	labelled atomic.Bool // the labels have been right once
+}
+
+// Run keeps the node's labels right until ctx ends.
+func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("set up node role: %w", err)
+	}
+	r := newRole(client, opts.NodeName)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := admin.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			cancel(fmt.Errorf("serve health: %w", err))
+		}
+	}()
+	context.AfterFunc(ctx, func() { _ = admin.Close(); r.queue.ShutDown() })
+	go r.informer.RunWithContext(ctx)
+	r.work(ctx)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func newRole(client kubernetes.Interface, name string) *role {
+	one := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+	})
+	r := &role{
+		client:   client,
+		name:     name,
+		informer: informers.NewSharedInformerFactoryWithOptions(client, 0, one).Core().V1().Nodes().Informer(),
+		queue:    workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+	}
+	// The error is that of an informer that has ended; this one has not begun.
+	_, _ = r.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { r.queue.Add(name) },
+		UpdateFunc: func(any, any) { r.queue.Add(name) },
+	})
+	return r
+}
+
+func (r *role) health() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !r.labelled.Load() {
+			http.Error(w, "the node has not been labelled yet", http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+func (r *role) work(ctx context.Context) {
+	for {
+		key, stopped := r.queue.Get()
+		if stopped {
+			return
+		}
+		if err := r.label(ctx); err != nil {
+			slog.Error("label node", "node", r.name, "error", err)
+			r.queue.AddRateLimited(key)
+		} else {
+			r.queue.Forget(key)
+		}
+		r.queue.Done(key)
+	}
+}
+
+// label makes the node's labels name what its container runtime offers.
+func (r *role) label(ctx context.Context) error {
+	obj, exists, err := r.informer.GetStore().GetByKey(r.name)
+	if err != nil || !exists {
+		return err
+	}
+	node := obj.(*corev1.Node)
+	if len(node.Status.RuntimeHandlers) == 0 && !r.labelled.Load() {
+		return nil // the kubelet has not said yet; it tells when it does
+	}
+	if labels := changes(node); len(labels) > 0 {
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+		if err != nil {
+			return err
+		}
+		if _, err := r.client.CoreV1().Nodes().Patch(ctx, r.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "redoubt-node"}); err != nil {
+			return fmt.Errorf("patch labels: %w", err)
+		}
+		slog.Info("labelled node", "node", r.name, "handlers", node.Status.RuntimeHandlers)
+	}
+	r.labelled.Store(true)
+	return nil
+}
