@@ -1,0 +1,33 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// memoryLimit reads what the kernel lets a guaranteed pod of an instance use,
+// on cgroup v1 and v2.
+func memoryLimit(id string, pod *corev1.Pod) (int64, error) {
+	group := filepath.Join(id, "kubepods", "pod"+string(pod.UID))
+	for _, file := range []string{
+		filepath.Join("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"),
+		filepath.Join("/sys/fs/cgroup", group, "memory.max"),
+	} {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+	}
+	return 0, fmt.Errorf("no control group of pod %s below %s", pod.Name, id)
+}
