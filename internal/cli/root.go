@@ -54,6 +54,7 @@ func New() *cobra.Command {
 	flags.StringVar(&a.name, "name", instance.DefaultName, "instance to act on")
 	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
 	root.AddCommand(
+		newDoctor(a),
 		newUp(a),
 		newDown(a),
 		newStatus(a),
