@@ -1,0 +1,136 @@
+package wire
+
+// Sandbox is what makes a copy of an idle virtual machine one pod's own.
+type Sandbox struct {
+	Hostname string
+	Time     int64  // nanoseconds since 1970
+	Entropy  []byte // fresh randomness for the kernel's generator
+	Links    []Link
+	Sysctls  []Pair
+	ShmSize  uint64 // bytes of the /dev/shm that containers share
+	// SharePID gives all containers of the pod one PID namespace.
+	SharePID bool
+}
+
+func (m *Sandbox) fields(c *coder) {
+	c.text(&m.Hostname)
+	c.int64(&m.Time)
+	c.bytes(&m.Entropy, 256)
+	list(c, &m.Links, func(c *coder, v *Link) { v.fields(c) })
+	pairs(c, &m.Sysctls)
+	c.uint64(&m.ShmSize)
+	c.bool(&m.SharePID)
+}
+
+// Link is a network interface, found by its hardware address as the virtual
+// machine was given it, and renamed.
+type Link struct {
+	Name      string
+	Index     uint32 // place among the virtual machine's interfaces, from 0
+	MAC       []byte // the address that the pod's interface has
+	MTU       uint32
+	Addresses []string // with prefix length
+	Routes    []Route
+}
+
+func (m *Link) fields(c *coder) {
+	c.text(&m.Name)
+	c.uint32(&m.Index)
+	c.bytes(&m.MAC, 32)
+	c.uint32(&m.MTU)
+	texts(c, &m.Addresses)
+	list(c, &m.Routes, func(c *coder, v *Route) { v.fields(c) })
+}
+
+// Route is one of a link's routes. An empty field is not set.
+type Route struct {
+	To      string // prefix; empty is the default route
+	Gateway string
+	Source  string
+	Link    bool // To is reached directly (scope link)
+	OnLink  bool // Gateway is reached directly, whatever the addresses say
+	IPv6    bool
+}
+
+func (m *Route) fields(c *coder) {
+	c.text(&m.To)
+	c.text(&m.Gateway)
+	c.text(&m.Source)
+	c.bool(&m.Link)
+	c.bool(&m.OnLink)
+	c.bool(&m.IPv6)
+}
+
+// Pair is a name and its value.
+type Pair struct{ Name, Value string }
+
+func (m *Pair) fields(c *coder) {
+	c.text(&m.Name)
+	c.text(&m.Value)
+}
+
+func pairs(c *coder, v *[]Pair) { list(c, v, func(c *coder, v *Pair) { v.fields(c) }) }
+
+// VolumeKind says what a volume is in the guest.
+type VolumeKind = uint32
+
+const (
+	// Copy is content that the host copied in and keeps in step: folders,
+	// files and links, in memory.
+	Copy VolumeKind = iota + 1
+	// SingleFile is one such file; what containers write to it can be read
+	// back with GetFile.
+	SingleFile
+	// Scratch is an empty folder in the guest's memory of at most Size bytes,
+	// shared by the containers that mount it.
+	Scratch
+)
+
+// Volume is made for the whole pod and mounted by name.
+type Volume struct {
+	ID      string
+	Kind    VolumeKind
+	Size    uint64 // bytes; 0 is half of the guest's memory
+	Mode    uint32 // permission bits of its top folder
+	UID     uint32
+	GID     uint32
+	Entries []Entry
+}
+
+func (m *Volume) fields(c *coder) {
+	c.text(&m.ID)
+	c.uint32(&m.Kind)
+	c.uint64(&m.Size)
+	c.uint32(&m.Mode)
+	c.uint32(&m.UID)
+	c.uint32(&m.GID)
+	list(c, &m.Entries, func(c *coder, v *Entry) { v.fields(c) })
+}
+
+// EntryKind is a file's type.
+type EntryKind = uint32
+
+const (
+	// Folder entries come before what they hold.
+	Folder EntryKind = iota + 1
+	File
+	Symlink
+)
+
+// Entry is one file of a volume's content.
+type Entry struct {
+	Path     string // relative to the volume; empty for a SingleFile's own
+	Kind     EntryKind
+	Mode     uint32 // permission bits
+	UID, GID uint32
+	Data     []byte // content, or a Symlink's target
+}
+
+func (m *Entry) fields(c *coder) {
+	c.text(&m.Path)
+	c.uint32(&m.Kind)
+	c.uint32(&m.Mode)
+	c.uint32(&m.UID)
+	c.uint32(&m.GID)
+	c.bytes(&m.Data, MaxRequest)
+}

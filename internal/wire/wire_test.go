@@ -1,0 +1,159 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/containerd/errdefs"
+)
+
+func TestMessagesSurvive(t *testing.T) {
+	for _, want := range []message{
+		&Ref{ID: "a", Exec: "b"},
+		&Exit{Status: 137, At: -5, OOMKilled: true},
+		&Sandbox{Hostname: "pod", Entropy: []byte{1, 2}, Links: []Link{{Name: "eth0", MAC: []byte{2, 0, 0, 0, 0, 1}, MTU: 1500, Addresses: []string{"198.18.0.2/32"}, Routes: []Route{{Gateway: "198.18.0.1", OnLink: true}}}}},
+		&Container{ID: "c", Root: Root{Layers: []string{"x", "y"}, Size: 1 << 30}, Process: Process{Args: []string{"sh"}, OOMScore: -3, Seccomp: make([]byte, 16)}, Mounts: []Mount{{Target: "/proc", Type: "proc", Flags: 14}}, Limits: Limits{Memory: 1 << 40}},
+		&Volume{ID: "v", Kind: Copy, Entries: []Entry{{Path: "f", Kind: File, Data: []byte("text")}}},
+		&Usage{Memory: 1<<64 - 1, Links: []LinkUsage{{Name: "eth0", RxBytes: 4}}},
+	} {
+		data, err := encode(want)
+		if err != nil {
+			t.Fatalf("%T: %v", want, err)
+		}
+		got := reflect.New(reflect.TypeOf(want).Elem()).Interface().(message)
+		if err := decode(data, got); err != nil {
+			t.Fatalf("%T: %v", want, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%T came back as %+v, want %+v", want, got, want)
+		}
+		if err := decode(append(data, 0), reflect.New(reflect.TypeOf(want).Elem()).Interface().(message)); !errors.Is(err, errLong) {
+			t.Errorf("%T with a byte too many: %v", want, err)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	if _, err := encode(&Ref{ID: strings.Repeat("x", maxText+1)}); err == nil {
+		t.Error("a text over the limit was written")
+	}
+	if _, err := encode(&PIDs{List: make([]uint32, maxItems+1)}); err == nil {
+		t.Error("a list over the limit was written")
+	}
+	// A list that says it has many items and holds none.
+	if err := decode([]byte{0xff, 0xff, 0x01}, &PIDs{}); !errors.Is(err, errShort) {
+		t.Errorf("false count: %v, want %v", err, errShort)
+	}
+	frame := []byte{ok, 0xff, 0xff, 0xff, 0xff}
+	if _, _, err := receive(bytes.NewReader(frame), MaxReply); err == nil {
+		t.Error("an answer over the limit was read")
+	}
+}
+
+// session joins a host and a guest that answers with handlers.
+func session(t *testing.T, handlers map[Method]Handler) *Session {
+	t.Helper()
+	here, there := net.Pipe()
+	go func() {
+		if err := errors.Join(Announce(there), AwaitGreeting(there)); err != nil {
+			t.Error(err)
+			return
+		}
+		_ = Serve(there, handlers)
+	}()
+	if err := AwaitGuest(here); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Host(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func TestCall(t *testing.T) {
+	s := session(t, map[Method]Handler{
+		Start: Handle(func(r *Ref) (*Started, error) {
+			if r.ID != "c" {
+				return nil, errdefs.ErrNotFound
+			}
+			return &Started{PID: 7}, nil
+		}),
+	})
+	var started Started
+	if err := s.Call(t.Context(), Start, &Ref{ID: "c"}, &started); err != nil || started.PID != 7 {
+		t.Errorf("start: %v, %v", started, err)
+	}
+	if err := s.Call(t.Context(), Start, &Ref{ID: "d"}, &started); !errdefs.IsNotFound(err) {
+		t.Errorf("start of an unknown container: %v", err)
+	}
+	if err := s.Call(t.Context(), Freeze, &Ref{}, &Empty{}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("unknown method: %v", err)
+	}
+}
+
+func TestCallEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := session(t, map[Method]Handler{
+		Wait: Handle(func(*Ref) (*Exit, error) {
+			cancel()
+			<-t.Context().Done()
+			return &Exit{}, nil
+		}),
+	})
+	if err := s.Call(ctx, Wait, &Ref{}, &Exit{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestStreamHalfCloses(t *testing.T) {
+	s := session(t, map[Method]Handler{
+		Forward: HandleStream(func(*Address) (func(Stream), error) {
+			return func(s Stream) {
+				data, _ := io.ReadAll(s)
+				_, _ = s.Write(bytes.ToUpper(data))
+			}, nil
+		}),
+	})
+	stream, err := s.Open(t.Context(), Forward, &Address{Port: 80}, &Empty{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Write([]byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(stream); err != nil || string(data) != "TEXT" {
+		t.Errorf("got %q, %v", data, err)
+	}
+}
+
+func TestAnnouncement(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("firmware says hello\r\nredredoub")
+	_ = Announce(&b)
+	if err := AwaitGuest(&b); err != nil {
+		t.Errorf("after noise: %v", err)
+	}
+	if err := AwaitGuest(strings.NewReader("redoubt\xfe")); !errors.Is(err, ErrVersion) {
+		t.Errorf("other version: %v", err)
+	}
+	if err := AwaitGreeting(strings.NewReader("hello\xfe\r\n")); !errors.Is(err, ErrVersion) {
+		t.Errorf("other host version: %v", err)
+	}
+}
+
+func TestErrorTextIsPrintable(t *testing.T) {
+	if got := printable([]byte("a\x1b[31m\nb\xff"), 6); got != "a?[31m" {
+		t.Errorf("got %q", got)
+	}
+}
