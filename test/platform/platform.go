@@ -31,7 +31,7 @@ type Platform struct {
 	Inst    instance.Instance
 	State   instance.State
 	Cluster kubernetes.Interface
-	process *exec.Cmd     // nil where the instance is somebody else's
+	process *os.Process   // nil where the instance is somebody else's
 	ended   chan struct{} // closed when process has ended
 }
 
@@ -59,12 +59,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Boot starts an instance as a child that ends with this process.
+// Boot boots an instance with a data folder of its own.
 func Boot(name string, flags ...string) (*Platform, error) {
-	redoubt, err := Program()
-	if err != nil {
-		return nil, err
-	}
 	data, err := os.MkdirTemp("/var/tmp", "redoubt-"+name+"-")
 	if err != nil {
 		return nil, err
@@ -73,30 +69,50 @@ func Boot(name string, flags ...string) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"up", "--name=" + name, "--data-dir=" + data, "--http-port=0", "--api-port=0", "--wait=" + bootLimit.String()}, flags...)
-	p := &Platform{Inst: inst, process: exec.Command(redoubt, args...)}
-	var output bytes.Buffer
-	p.process.Stdout, p.process.Stderr = &output, &output
-	p.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := p.process.Start(); err != nil {
-		return nil, err
+	p := &Platform{Inst: inst}
+	return p, p.Up(flags...)
+}
+
+// Up boots the instance, which does not run, as a child that ends with this
+// process.
+func (p *Platform) Up(flags ...string) error {
+	redoubt, err := Program()
+	if err != nil {
+		return err
 	}
-	p.ended = make(chan struct{})
+	args := append([]string{"up", "--name=" + p.Inst.Name, "--data-dir=" + p.Inst.DataDir, "--http-port=0", "--api-port=0", "--wait=" + bootLimit.String()}, flags...)
+	cmd := exec.Command(redoubt, args...)
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.process, p.ended = cmd.Process, make(chan struct{})
 	go func() {
-		_ = p.process.Wait() // the state says how it ended
+		_ = cmd.Wait() // its state says how it ended
 		close(p.ended)
 	}()
 	for {
-		if state, err := inst.LoadState(); err == nil && state.Ready && state.SupervisorPID == p.process.Process.Pid {
+		if state, err := p.Inst.LoadState(); err == nil && state.Ready && state.SupervisorPID == cmd.Process.Pid {
 			p.State = state
-			return p, p.connect()
+			return p.connect()
 		}
 		select {
 		case <-p.ended:
-			return nil, fmt.Errorf("redoubt %s: %v\n%s", strings.Join(args, " "), p.process.ProcessState, output.String())
+			return fmt.Errorf("redoubt %s: %v\n%s", strings.Join(args, " "), cmd.ProcessState, output.String())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// Signal sends a signal to the instance's supervisor, which must end by it.
+func (p *Platform) Signal(sig os.Signal) error {
+	if err := p.process.Signal(sig); err != nil {
+		return err
+	}
+	<-p.ended
+	return nil
 }
 
 // Join uses an instance that runs already, to save its boot while working on
