@@ -40,10 +40,10 @@ func newStatus(a *app) *cobra.Command {
 }
 
 func statusTable(s cluster.Status) table {
-	t := table{columns: []string{"COMPONENT", "STATE", "PID", "MEMORY", "RESTARTS", "AGE", "LAST EXIT"}}
+	t := table{columns: []string{"COMPONENT", "STATE", "VERSION", "PID", "MEMORY", "RESTARTS", "AGE", "LAST EXIT"}}
 	for _, c := range s.Components {
 		t.rows = append(t.rows, []string{
-			c.Name, string(c.State), strconv.Itoa(c.PID), fmt.Sprintf("%d MiB", c.Memory>>20),
+			c.Name, string(c.State), c.Version, strconv.Itoa(c.PID), fmt.Sprintf("%d MiB", c.Memory>>20),
 			strconv.Itoa(c.Restarts), duration.HumanDuration(time.Since(c.Started)), c.LastExit,
 		})
 	}

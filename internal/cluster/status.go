@@ -17,11 +17,14 @@ import (
 	"redoubt.dev/redoubt/internal/cluster/supervise"
 	"redoubt.dev/redoubt/internal/instance"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/version"
 )
 
 // Component is a supervised process and what the kernel says of it.
 type Component struct {
 	supervise.Status
+	// Version is that of the program, empty when it cannot be read.
+	Version string `json:"version,omitempty"`
 	// Memory is the resident set in bytes.
 	Memory int64 `json:"memoryBytes"`
 }
@@ -72,8 +75,13 @@ func Look(ctx context.Context, inst instance.Instance) Status {
 		return s
 	}
 	s.Running = true
+	engine, err := instance.EngineDir()
+	if err != nil {
+		s.Problem = err.Error()
+	}
 	for _, p := range processes {
-		s.Components = append(s.Components, Component{Status: p, Memory: residentMemory(p.PID)})
+		v, _ := version.Of(engine, p.Name)
+		s.Components = append(s.Components, Component{Status: p, Version: v, Memory: residentMemory(p.PID)})
 	}
 	if s.Node, err = lookAtNode(ctx, inst); err != nil {
 		s.Problem = err.Error()
