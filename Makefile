@@ -14,7 +14,10 @@ PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
 # Only tests and benchmarks need these.
 TEST_PACKAGES := python3-minimal nodejs qemu-system-x86 wrk nginx-light
 
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "-s -w"
+# The same flags for the program, the checks and the tests let them share what
+# is compiled.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false -gcflags=all=-dwarf=false
 TOOL := go tool -modfile=.ci/tools.mod
 
 .PHONY: demo test bench build engine deps test-deps lint generate clean
@@ -24,14 +27,15 @@ demo: deps engine build
 	bin/redoubt demo
 
 test: deps test-deps engine build lint
-	go test ./...
+	go test $$(go list ./... | grep -v redoubt/test)
 	cd engine/gvisor && go test ./...
+	go test -p 1 -count 1 -timeout 30m ./test/...
 
 bench: deps test-deps engine build
 	go run ./bench
 
 build:
-	$(BUILD) -o bin/ ./cmd/...
+	go build -ldflags "-s -w" -o bin/ ./cmd/...
 
 engine:
 	@engine/build.sh

@@ -25,7 +25,10 @@ type Component struct {
 	supervise.Status
 	// Version is that of the program, empty when it cannot be read.
 	Version string `json:"version,omitempty"`
-	// Memory is the resident set in bytes.
+	// Memory is the proportional set size in bytes: what is resident, pages
+	// that several processes share counted in equal parts. The parts of
+	// Kubernetes are one program, so the sum of their resident sets would
+	// count its code six times.
 	Memory int64 `json:"memoryBytes"`
 }
 
@@ -81,7 +84,7 @@ func Look(ctx context.Context, inst instance.Instance) Status {
 	}
 	for _, p := range processes {
 		v, _ := version.Of(engine, p.Name)
-		s.Components = append(s.Components, Component{Status: p, Version: v, Memory: residentMemory(p.PID)})
+		s.Components = append(s.Components, Component{Status: p, Version: v, Memory: proportionalMemory(p.PID)})
 	}
 	if s.Node, err = lookAtNode(ctx, inst); err != nil {
 		s.Problem = err.Error()
@@ -117,15 +120,15 @@ func lookAtNode(ctx context.Context, inst instance.Instance) (*NodeStatus, error
 	return s, nil
 }
 
-// residentMemory is VmRSS of /proc/PID/status (proc(5)), 0 when the process
-// is gone.
-func residentMemory(pid int) int64 {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+// proportionalMemory is Pss of /proc/PID/smaps_rollup (proc(5)), 0 when the
+// process is gone.
+func proportionalMemory(pid int) int64 {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(line, "Pss:"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 			if err != nil {
 				return 0
