@@ -103,7 +103,7 @@ func (c *coder) bytes(v *[]byte, limit int) {
 		c.buf = append(c.buf, *v...)
 	case size > uint64(len(c.buf)):
 		c.fail(errShort)
-	default:
+	case size > 0: // nothing stays nil
 		*v, c.buf = c.buf[:size:size], c.buf[size:]
 	}
 }

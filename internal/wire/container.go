@@ -39,14 +39,15 @@ func (m *Container) fields(c *coder) {
 
 // Root is a container's root file system: read-only layers and above them a
 // writable one in the guest's memory.
+// A disk's address is its SCSI target number on the first controller.
 type Root struct {
-	Layers   []string // names of disks, the topmost first
+	Layers   []uint32 // addresses of disks, the topmost first
 	Size     uint64   // bytes that may be written
 	ReadOnly bool
 }
 
 func (m *Root) fields(c *coder) {
-	texts(c, &m.Layers)
+	list(c, &m.Layers, (*coder).uint32)
 	c.uint64(&m.Size)
 	c.bool(&m.ReadOnly)
 }
@@ -57,14 +58,15 @@ type Process struct {
 	Dir           string
 	Terminal      bool
 	Width, Height uint32 // of the terminal, in characters
-	Stdin         bool
-	UID, GID      uint32
-	Groups        []uint32
-	Umask         uint32
-	Caps          Capabilities
-	NoNewPrivs    bool
-	Limits        []ResourceLimit
-	OOMScore      int64
+	// Which of the standard files have a stream; the others are /dev/null.
+	Stdin, Stdout, Stderr bool
+	UID, GID              uint32
+	Groups                []uint32
+	Umask                 uint32
+	Caps                  Capabilities
+	NoNewPrivs            bool
+	Limits                []ResourceLimit
+	OOMScore              int64
 	// Seccomp is a compiled filter: the kernel's struct sock_filter, 8 bytes
 	// each, least significant byte first. Empty is no filter.
 	Seccomp []byte
@@ -78,6 +80,8 @@ func (m *Process) fields(c *coder) {
 	c.uint32(&m.Width)
 	c.uint32(&m.Height)
 	c.bool(&m.Stdin)
+	c.bool(&m.Stdout)
+	c.bool(&m.Stderr)
 	c.uint32(&m.UID)
 	c.uint32(&m.GID)
 	list(c, &m.Groups, (*coder).uint32)
@@ -132,12 +136,12 @@ func (m *Mount) fields(c *coder) {
 	c.text(&m.Data)
 }
 
-// Device is a device node in a container: a device that the guest has, or a
-// disk of the host's by name.
+// Device is a device node in a container: a character device that the guest's
+// kernel has, or with Block the disk at an address.
 type Device struct {
 	Path         string
-	Disk         string
 	Block        bool
+	Disk         uint32
 	Major, Minor uint32
 	Mode         uint32 // permission bits
 	UID, GID     uint32
@@ -145,8 +149,8 @@ type Device struct {
 
 func (m *Device) fields(c *coder) {
 	c.text(&m.Path)
-	c.text(&m.Disk)
 	c.bool(&m.Block)
+	c.uint32(&m.Disk)
 	c.uint32(&m.Major)
 	c.uint32(&m.Minor)
 	c.uint32(&m.Mode)

@@ -22,12 +22,12 @@ func (m *Sandbox) fields(c *coder) {
 	c.bool(&m.SharePID)
 }
 
-// Link is a network interface, found by its hardware address as the virtual
-// machine was given it, and renamed.
+// Link is a network interface, which is found by the hardware address that the
+// virtual machine started with and becomes the pod's.
 type Link struct {
 	Name      string
-	Index     uint32 // place among the virtual machine's interfaces, from 0
-	MAC       []byte // the address that the pod's interface has
+	Hardware  []byte // the address it is found by
+	MAC       []byte // the address it gets
 	MTU       uint32
 	Addresses []string // with prefix length
 	Routes    []Route
@@ -35,7 +35,7 @@ type Link struct {
 
 func (m *Link) fields(c *coder) {
 	c.text(&m.Name)
-	c.uint32(&m.Index)
+	c.bytes(&m.Hardware, 32)
 	c.bytes(&m.MAC, 32)
 	c.uint32(&m.MTU)
 	texts(c, &m.Addresses)

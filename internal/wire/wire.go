@@ -33,6 +33,9 @@ import (
 // Version is the protocol's. It changes with every change of a message.
 const Version = 1
 
+// Port is the virtio-serial port's name, which the guest finds it by.
+const Port = "redoubt.agent"
+
 // Limits of one message, in bytes.
 const (
 	// MaxRequest covers the largest content that a volume may have.

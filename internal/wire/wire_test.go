@@ -18,7 +18,7 @@ func TestMessagesSurvive(t *testing.T) {
 		&Ref{ID: "a", Exec: "b"},
 		&Exit{Status: 137, At: -5, OOMKilled: true},
 		&Sandbox{Hostname: "pod", Entropy: []byte{1, 2}, Links: []Link{{Name: "eth0", MAC: []byte{2, 0, 0, 0, 0, 1}, MTU: 1500, Addresses: []string{"198.18.0.2/32"}, Routes: []Route{{Gateway: "198.18.0.1", OnLink: true}}}}},
-		&Container{ID: "c", Root: Root{Layers: []string{"x", "y"}, Size: 1 << 30}, Process: Process{Args: []string{"sh"}, OOMScore: -3, Seccomp: make([]byte, 16)}, Mounts: []Mount{{Target: "/proc", Type: "proc", Flags: 14}}, Limits: Limits{Memory: 1 << 40}},
+		&Container{ID: "c", Root: Root{Layers: []uint32{3, 4}, Size: 1 << 30}, Process: Process{Args: []string{"sh"}, OOMScore: -3, Seccomp: make([]byte, 16)}, Mounts: []Mount{{Target: "/proc", Type: "proc", Flags: 14}}, Limits: Limits{Memory: 1 << 40}},
 		&Volume{ID: "v", Kind: Copy, Entries: []Entry{{Path: "f", Kind: File, Data: []byte("text")}}},
 		&Usage{Memory: 1<<64 - 1, Links: []LinkUsage{{Name: "eth0", RxBytes: 4}}},
 	} {

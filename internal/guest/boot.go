@@ -1,0 +1,147 @@
+package guest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// moduleList names the kernel modules to load, one path a line, each after
+// those it needs. The guest image has it.
+const moduleList = "/lib/modules/load"
+
+// boot makes the machine usable: file systems, modules, loopback.
+func boot() error {
+	for _, step := range []func() error{
+		leaveInitramfs, mountKernelFiles, loadModules, prepareCgroups, loopbackUp, prepareState,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveInitramfs puts a mount over the initial root file system, which itself
+// can never be left: a container's root could not replace it.
+func leaveInitramfs() error {
+	if err := os.MkdirAll("/run", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("/", "/run", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind the root: %w", err)
+	}
+	if err := unix.Chdir("/run"); err != nil {
+		return err
+	}
+	if err := unix.Mount("/run", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("enter the root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+func mountKernelFiles() error {
+	for _, m := range []struct {
+		kind, target, data string
+		flags              uintptr
+	}{
+		{"proc", "/proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+		{"sysfs", "/sys", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+		{"devtmpfs", "/dev", "mode=0755", unix.MS_NOSUID},
+		{"tmpfs", "/run", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
+		{"cgroup2", "/sys/fs/cgroup", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+	} {
+		if err := os.MkdirAll(m.target, 0o755); err != nil {
+			return err
+		}
+		// The kernel may have mounted devtmpfs itself.
+		if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	return nil
+}
+
+func loadModules() error {
+	list, err := os.Open(moduleList)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a kernel with everything built in
+	}
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	lines := bufio.NewScanner(list)
+	for lines.Scan() {
+		if err := loadModule(lines.Text()); err != nil {
+			return fmt.Errorf("load module %s: %w", lines.Text(), err)
+		}
+	}
+	return lines.Err()
+}
+
+func loadModule(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
+}
+
+// prepareCgroups lets every container be limited.
+func prepareCgroups() error {
+	available, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
+	if err != nil {
+		return fmt.Errorf("control groups: %w", err)
+	}
+	for controller := range strings.FieldsSeq(string(available)) {
+		// One that cannot be enabled limits nothing; the others still do.
+		_ = os.WriteFile(filepath.Join(cgroupRoot, "cgroup.subtree_control"), []byte("+"+controller), 0)
+	}
+	return nil
+}
+
+func loopbackUp() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("loopback interface: %w", err)
+	}
+	return netlink.LinkSetUp(lo)
+}
+
+func prepareState() error {
+	for _, dir := range []string{containersDir, volumesDir, layersDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastCapability is the highest that this kernel knows.
+func lastCapability() int {
+	text, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	if err != nil {
+		return unix.CAP_LAST_CAP
+	}
+	last, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || last < 0 || last > 63 {
+		return unix.CAP_LAST_CAP
+	}
+	return last
+}

@@ -1,0 +1,54 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	layersDir = "/run/l" // short: an overlay's layers must fit one page
+	// diskWait is how long a disk may take from being plugged in to be seen.
+	diskWait = 10 * time.Second
+)
+
+// disk waits for the disk with the SCSI target number address and returns its
+// device file.
+func disk(address uint32) (string, error) {
+	pattern := fmt.Sprintf("/sys/class/scsi_device/*:0:%d:0/device/block/*", address)
+	for deadline := time.Now().Add(diskWait); ; time.Sleep(time.Millisecond) {
+		if found, _ := filepath.Glob(pattern); len(found) > 0 {
+			file := filepath.Join("/dev", filepath.Base(found[0]))
+			if _, err := os.Stat(file); err == nil {
+				return file, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return "", fmt.Errorf("disk %d did not appear within %v", address, diskWait)
+		}
+	}
+}
+
+// mountLayer mounts a disk that holds an image layer, once for all containers
+// of the machine, and returns where. The agent's lock is held.
+func (a *agent) mountLayer(address uint32) (string, error) {
+	if dir, mounted := a.layers[address]; mounted {
+		return dir, nil
+	}
+	file, err := disk(address)
+	if err != nil {
+		return "", err
+	}
+	dir := fmt.Sprintf("%s/%d", layersDir, address)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	if err := unix.Mount(file, dir, "erofs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+		return "", fmt.Errorf("mount the layer on disk %d: %w", address, err)
+	}
+	a.layers[address] = dir
+	return dir, nil
+}

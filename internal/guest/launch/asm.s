@@ -1,0 +1,1 @@
+// Lets this package have functions without bodies: the runtime's fork hooks.

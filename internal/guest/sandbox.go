@@ -1,0 +1,133 @@
+package guest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/guest/launch"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// shmVolume is the /dev/shm that containers share.
+const shmVolume = "shm"
+
+// configure makes the machine one pod's.
+func (a *agent) configure(s *wire.Sandbox) (*wire.Guest, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := errors.Join(setClock(s.Time), reseed(s.Entropy)); err != nil {
+		return nil, err
+	}
+	if s.Hostname != "" {
+		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
+			return nil, fmt.Errorf("set the hostname: %w", err)
+		}
+	}
+	for i := range s.Links {
+		if err := configureLink(&s.Links[i]); err != nil {
+			return nil, fmt.Errorf("network interface %s: %w", s.Links[i].Name, err)
+		}
+	}
+	for _, p := range s.Sysctls {
+		if err := sysctl(p); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.makeShm(s.ShmSize); err != nil {
+		return nil, err
+	}
+	if s.SharePID {
+		if err := a.holdPIDNamespace(); err != nil {
+			return nil, err
+		}
+	}
+	return describe()
+}
+
+// makeShm makes the pod's /dev/shm.
+func (a *agent) makeShm(size uint64) error {
+	v := &wire.Volume{ID: shmVolume, Kind: wire.Scratch, Size: size, Mode: 0o1777}
+	made := &volume{kind: v.Kind, path: filepath.Join(volumesDir, shmVolume)}
+	if err := makeVolume(made, v); err != nil {
+		return fmt.Errorf("make shared memory: %w", err)
+	}
+	a.volumes[shmVolume] = made
+	return nil
+}
+
+// setClock corrects the clock of a machine that was copied: it stood still.
+func setClock(at int64) error {
+	if at <= 0 {
+		return nil
+	}
+	tv := unix.NsecToTimeval(at)
+	if err := unix.Settimeofday(&tv); err != nil {
+		return fmt.Errorf("set the clock to %v: %w", time.Unix(0, at), err)
+	}
+	return nil
+}
+
+// reseed mixes fresh randomness into the kernel's generator, which is the same
+// in every copy of a machine, and has it used at once.
+func reseed(entropy []byte) error {
+	if len(entropy) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile("/dev/urandom", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// struct rand_pool_info: bits, bytes, content.
+	info := make([]byte, 8+len(entropy))
+	*(*[2]int32)(unsafe.Pointer(&info[0])) = [2]int32{int32(8 * len(entropy)), int32(len(entropy))}
+	copy(info[8:], entropy)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.RNDADDENTROPY, uintptr(unsafe.Pointer(&info[0]))); errno != 0 {
+		return fmt.Errorf("add entropy: %w", errno)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.RNDRESEEDCRNG, 0); errno != 0 {
+		return fmt.Errorf("reseed: %w", errno)
+	}
+	return nil
+}
+
+func sysctl(p wire.Pair) error {
+	path := filepath.Join("/proc/sys", strings.ReplaceAll(p.Name, ".", "/"))
+	if !strings.HasPrefix(path, "/proc/sys/") {
+		return fmt.Errorf("sysctl %s: no such setting", p.Name)
+	}
+	if err := os.WriteFile(path, []byte(p.Value), 0); err != nil {
+		return fmt.Errorf("sysctl %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// holdPIDNamespace starts the process that a shared PID namespace begins with.
+func (a *agent) holdPIDNamespace() error {
+	p := launch.New(unix.CLONE_NEWPID, -1)
+	p.Pause()
+	a.holder = newProcess(&stdio{})
+	return a.processes.start(p, a.holder)
+}
+
+func describe() (*wire.Guest, error) {
+	var name unix.Utsname
+	var info unix.Sysinfo_t
+	if err := errors.Join(unix.Uname(&name), unix.Sysinfo(&info)); err != nil {
+		return nil, err
+	}
+	release, _, _ := bytes.Cut(name.Release[:], []byte{0})
+	return &wire.Guest{
+		Release: string(release),
+		Memory:  info.Totalram * uint64(info.Unit),
+		CPUs:    uint32(runtime.NumCPU()),
+	}, nil
+}
