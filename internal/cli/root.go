@@ -61,6 +61,7 @@ func New() *cobra.Command {
 		newLogs(a),
 		newKubeconfig(a),
 		newKubectl(a),
+		newGateway(a),
 		newVersion(a),
 		newNode(),
 	)

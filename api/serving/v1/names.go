@@ -10,6 +10,13 @@ const (
 	RouteLabel                   = "serving.knative.dev/route"
 )
 
+// VisibilityLabel on a service or route, with VisibilityClusterLocal, keeps it
+// from being reached from outside the cluster.
+const (
+	VisibilityLabel        = "networking.knative.dev/visibility"
+	VisibilityClusterLocal = "cluster-local"
+)
+
 // Annotations that steer the scale of a revision.
 const (
 	MinScaleAnnotation          = "autoscaling.knative.dev/min-scale"

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"redoubt.dev/redoubt/internal/gateway"
+	"redoubt.dev/redoubt/internal/kube"
+)
+
+func newGateway(*app) *cobra.Command {
+	opts := gateway.Options{
+		Admin:         "127.0.0.1:9441",
+		Domain:        "localhost",
+		ClusterDomain: "cluster.local",
+		Drain:         30 * time.Second,
+	}
+	var kubeconfig string
+	accessLog := true
+	cmd := &cobra.Command{
+		Use:   "gateway",
+		Short: "Carry requests to the instances of services (a role of the platform)",
+		Long: `Take HTTP requests for every service of a cluster, hold those that have to wait
+for an instance, and carry each to one.
+
+Names are NAME.NAMESPACE.DOMAIN outside the cluster, and NAME.NAMESPACE,
+NAME.NAMESPACE.svc and NAME.NAMESPACE.svc.CLUSTER-DOMAIN inside it. Sockets
+passed as systemd passes them are for requests from outside the cluster.
+SIGTERM lets open requests end.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := kube.Config(kubeconfig, "redoubt-gateway")
+			if err != nil {
+				return err
+			}
+			if opts.Public, err = gateway.Inherited(); err != nil {
+				return err
+			}
+			if accessLog {
+				opts.AccessLog = cmd.ErrOrStderr()
+			}
+			if opts.Name, err = os.Hostname(); err != nil {
+				return err
+			}
+			return gateway.Run(cmd.Context(), cfg, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the cluster (default: the pod's own)")
+	flags.StringSliceVar(&opts.Listen, "listen", nil, "addresses for requests inside the cluster, host:port")
+	flags.StringVar(&opts.Admin, "admin", opts.Admin, "address for health, metrics and load, host:port")
+	flags.StringVar(&opts.Domain, "domain", opts.Domain, "end of the names outside the cluster")
+	flags.StringVar(&opts.ClusterDomain, "cluster-domain", opts.ClusterDomain, "end of the names inside the cluster")
+	flags.DurationVar(&opts.Drain, "drain", opts.Drain, "how long open requests may take after SIGTERM")
+	flags.BoolVar(&accessLog, "access-log", accessLog, "write a line of JSON for every request to standard error")
+	return cmd
+}

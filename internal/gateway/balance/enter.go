@@ -1,0 +1,95 @@
+package balance
+
+import "time"
+
+// Enter counts a request that arrived at now and gives it an instance. It
+// waits for one until gone is closed or the revision's timeout is over. The
+// error is a *Refusal. Leave must follow either way.
+func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error) {
+	r.mu.Lock()
+	r.load.count(now, 1)
+	r.load.arrived++
+	return r.acquire(now, gone)
+}
+
+// Again gives the request another instance than failed, which it leaves.
+func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, error) {
+	r.mu.Lock()
+	failed.active--
+	r.serveQueue()
+	return r.acquire(time.Now(), gone)
+}
+
+// Leave ends a request. The instance is nil when it has none.
+func (r *Revision) Leave(now time.Time, i *Instance) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.load.count(now, -1)
+	if i != nil {
+		i.active--
+		if r.queue.len() > 0 {
+			r.serveQueue()
+		}
+	}
+}
+
+// acquire is called with r.mu held and gives it up.
+func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, error) {
+	if r.queue.len() == 0 { // nobody is overtaken
+		if i := r.pick(); i != nil {
+			i.active++
+			r.mu.Unlock()
+			return i, nil
+		}
+	}
+	absent, why := len(r.ready) == 0, r.failure
+	if absent && why != "" {
+		r.mu.Unlock()
+		r.waits(r) // what failed once may succeed when it is tried again
+		return nil, r.failed(why)
+	}
+	w := r.queue.push()
+	r.mu.Unlock()
+	if w == nil {
+		return nil, r.queueFull()
+	}
+	if absent {
+		r.waits(r)
+	}
+	i, err := r.wait(w, gone)
+	if absent && i != nil {
+		r.Meter.ColdStart(time.Since(now))
+	}
+	return i, err
+}
+
+// wait returns when the waiter is granted an instance or gives up.
+func (r *Revision) wait(w *waiter, gone <-chan struct{}) (*Instance, error) {
+	timer := time.NewTimer(r.Settings().Timeout)
+	defer timer.Stop()
+	refusal := clientGone
+	select {
+	case i := <-w.granted:
+		return r.granted(i)
+	case <-gone:
+	case <-timer.C:
+		refusal = r.waitedTooLong()
+	}
+	r.mu.Lock()
+	waiting := r.queue.remove(w)
+	r.mu.Unlock()
+	if !waiting { // granted in this very moment
+		return r.granted(<-w.granted)
+	}
+	return nil, refusal
+}
+
+func (r *Revision) granted(i *Instance) (*Instance, error) {
+	if i != nil {
+		return i, nil
+	}
+	r.mu.Lock()
+	why := r.failure
+	r.mu.Unlock()
+	return nil, r.failed(why)
+}

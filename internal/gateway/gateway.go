@@ -1,0 +1,152 @@
+// Package gateway is the way into every service: it takes requests for all of
+// a cluster's revisions and carries each to an instance, without anything of
+// its own inside the sandbox.
+//
+// Run wires the parts: watch follows the cluster and fills table (which
+// revision is a request for?) and instance (which pods are ready?); balance
+// queues and divides; proxy carries; report tells the autoscaler.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/instance"
+	"redoubt.dev/redoubt/internal/gateway/proxy"
+	"redoubt.dev/redoubt/internal/gateway/report"
+	"redoubt.dev/redoubt/internal/gateway/table"
+	"redoubt.dev/redoubt/internal/gateway/watch"
+)
+
+// Options are the gateway role's.
+type Options struct {
+	// Name tells this gateway from others in its reports.
+	Name string
+	// Listen are the addresses, host:port, that requests inside the cluster
+	// come to; Admin is where health, metrics and load are served.
+	Listen []string
+	Admin  string
+	// Public are open listeners for requests from outside the cluster: routes
+	// that are visible inside only do not exist there. Run closes them.
+	Public []net.Listener
+	// Domain ends public names, ClusterDomain those inside the cluster.
+	Domain, ClusterDomain string
+	// AccessLog gets a line for every request; nil gets none.
+	AccessLog io.Writer
+	// Drain is how long open requests may take after ctx has ended.
+	Drain time.Duration
+}
+
+// Run serves until ctx ends, and then until open requests are done.
+func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
+	watcher, err := watch.New(cfg)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(opts)
+	if err != nil {
+		return err
+	}
+	admin, err := net.Listen("tcp", opts.Admin)
+	if err != nil {
+		return fmt.Errorf("listen for administration: %w", err)
+	}
+	g := newGateway(opts)
+	defer g.close()
+	return g.run(ctx, watcher, listeners, admin)
+}
+
+type gateway struct {
+	opts    Options
+	table   *table.Table
+	tracker *instance.Tracker
+	report  *report.Reporter
+	log     *accesslog.Log
+	handler *proxy.Handler
+
+	synced, draining atomic.Bool
+}
+
+func newGateway(opts Options) *gateway {
+	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}}
+	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits)
+	g.report.Revisions = g.table.Revisions
+	g.tracker = instance.NewTracker(g.table.SetRevision)
+	if opts.AccessLog != nil {
+		g.log = accesslog.New(opts.AccessLog)
+	}
+	g.handler = proxy.New(g.table, g.log)
+	return g
+}
+
+func (g *gateway) close() {
+	g.tracker.Close()
+	g.log.Close()
+}
+
+// run keeps watching and the admin address alive while requests drain: who
+// waits for an instance still gets one.
+func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []listener, admin net.Listener) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, failed := errgroup.WithContext(background)
+	group.Go(func() error {
+		return watcher.Run(failed, sink{g.table, g.tracker}, func() { g.synced.Store(true) })
+	})
+	group.Go(func() error { return g.serveAdmin(failed, admin) })
+	group.Go(func() error {
+		defer stop()
+		serving, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(failed, cancel)()
+		return g.serve(serving, listeners)
+	})
+	return group.Wait()
+}
+
+// serve takes requests until ctx ends, and drains.
+func (g *gateway) serve(ctx context.Context, listeners []listener) error {
+	server := newServer(g.handler)
+	ended := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { ended <- server.Serve(l) }()
+	}
+	select {
+	case err := <-ended:
+		return errors.Join(fmt.Errorf("serve: %w", err), server.Close())
+	case <-ctx.Done():
+	}
+	g.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.Drain)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		return errors.Join(fmt.Errorf("requests were still open after %v: %w", g.opts.Drain, err), server.Close())
+	}
+	return nil
+}
+
+func newServer(handler http.Handler) *http.Server {
+	s := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		Protocols:         new(http.Protocols),
+		BaseContext: func(l net.Listener) context.Context {
+			return proxy.WithPublic(context.Background(), l.(listener).public)
+		},
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	return s
+}

@@ -1,0 +1,53 @@
+package instance
+
+import (
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/gateway/balance"
+)
+
+func settingsOf(spec *serving.RevisionSpec) balance.Settings {
+	timeout := spec.TimeoutSeconds
+	if timeout == 0 {
+		timeout = serving.DefaultTimeoutSeconds
+	}
+	seconds := func(n int64) time.Duration { return time.Duration(n) * time.Second }
+	return balance.Settings{
+		Port:          spec.Port(),
+		HTTP2:         spec.HTTP2(),
+		Concurrency:   int(spec.ContainerConcurrency),
+		Timeout:       seconds(timeout),
+		ResponseStart: seconds(spec.ResponseStartTimeoutSeconds),
+		Idle:          seconds(spec.IdleTimeoutSeconds),
+	}
+}
+
+// failureOf says why a revision cannot have instances, in its own words.
+func failureOf(rev *serving.Revision) string {
+	ready := rev.Status.Conditions.Get(serving.Ready)
+	if ready.Status != corev1.ConditionFalse {
+		return ""
+	}
+	if why := strings.TrimSpace(ready.Message); why != "" {
+		return why
+	}
+	return "it failed: " + ready.Reason
+}
+
+// leaves says that a pod is on its way out: what it still answers is luck.
+func leaves(p *corev1.Pod) bool {
+	return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+}
+
+func kubeletReady(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

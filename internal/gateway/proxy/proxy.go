@@ -1,0 +1,183 @@
+// Package proxy carries requests from the gateway to instances with net/http:
+// those that come or go over HTTP/2. It does so in the order of package
+// balance: find a revision, enter, exchange, leave.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/forward"
+	"redoubt.dev/redoubt/internal/gateway/table"
+)
+
+// Handler answers every request that the gateway gets.
+type Handler struct {
+	table   *table.Table
+	log     *accesslog.Log
+	reverse *httputil.ReverseProxy
+}
+
+// New returns a handler that routes by t and writes to accessLog, which may be
+// nil.
+func New(t *table.Table, accessLog *accesslog.Log) *Handler {
+	h := &Handler{table: t, log: accessLog}
+	h.reverse = &httputil.ReverseProxy{
+		Rewrite:       rewrite,
+		Transport:     newTransport(),
+		FlushInterval: -1, // what an instance has sent is the client's at once
+		ErrorHandler:  answerError,
+		ErrorLog:      log.New(io.Discard, "", 0), // the access log says it
+	}
+	return h
+}
+
+type contextKey struct{}
+
+type publicKey struct{}
+
+// WithPublic marks requests that come from outside the cluster.
+func WithPublic(ctx context.Context, public bool) context.Context {
+	return context.WithValue(ctx, publicKey{}, public)
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	start    time.Time
+	peer     netip.Addr
+	proto    string
+	revision *balance.Revision // nil when the request is for none
+	instance *balance.Instance // nil while it has none
+	watch    *watchdog
+	problem  string
+	trace    string
+}
+
+func exchangeOf(ctx context.Context) *exchange { return ctx.Value(contextKey{}).(*exchange) }
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	x := &exchange{start: time.Now(), peer: peerOf(req), proto: "http"}
+	if req.TLS != nil {
+		x.proto = "https"
+	}
+	out := &recorder{ResponseWriter: w}
+	in := &counter{body: req.Body}
+	defer h.finish(x, req, out, in) // also when the copy of a body panics
+	revision, err := h.table.Find(query(req))
+	if err != nil {
+		answerError(out, req.WithContext(context.WithValue(req.Context(), contextKey{}, x)), err)
+		return
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(req.Context(), contextKey{}, x))
+	defer cancel(nil)
+	x.watch = newWatchdog(cancel)
+	defer x.watch.stop()
+	in.watch, out.watch = x.watch, x.watch
+	x.revision = revision
+	x.instance, err = revision.Enter(x.start, req.Context().Done())
+	req = req.WithContext(ctx)
+	if err != nil {
+		answerError(out, req, err)
+		return
+	}
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = in
+	}
+	h.reverse.ServeHTTP(out, req)
+}
+
+// finish gives the instance back, counts and logs.
+func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *counter) {
+	now := time.Now()
+	status := out.status
+	if status == 0 {
+		status = balance.StatusClientGone
+	}
+	entry := accesslog.Entry{
+		Start: x.start, Took: now.Sub(x.start), Peer: x.peer.String(), Protocol: req.Proto,
+		Method: req.Method, Host: req.Host, Path: req.URL.RequestURI(), Status: status,
+		Received: in.n.Load(), Sent: out.n, Trace: x.trace, Problem: x.problem,
+	}
+	if x.revision != nil {
+		x.revision.Leave(now, x.instance)
+		x.revision.Meter.Request(status, entry.Took)
+		entry.Namespace, entry.Revision = x.revision.Name.Namespace, x.revision.Name.Name
+	}
+	if x.instance != nil {
+		entry.Instance = x.instance.Name
+	}
+	h.log.Write(&entry)
+}
+
+func query(req *http.Request) table.Query {
+	public, _ := req.Context().Value(publicKey{}).(bool)
+	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: public}
+}
+
+func peerOf(req *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(req.RemoteAddr)
+	return peer.Addr().Unmap()
+}
+
+// rewrite adds the gateway's headers. The client's own share of them stays
+// where it is a list, so that a proxy before the gateway is not lost.
+func rewrite(r *httputil.ProxyRequest) {
+	x := exchangeOf(r.In.Context())
+	r.Out.URL.Scheme, r.Out.URL.Host = "http", "instance" // the transport knows the address
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	r.Out.Host = r.In.Host
+	header, before := r.Out.Header, r.In.Header
+	list := func(name, own string) {
+		header.Set(name, strings.Join(append(append([]string(nil), before.Values(name)...), own), ", "))
+	}
+	list(forward.Forwarded, string(forward.AppendForwarded(nil, x.peer, r.In.Host, x.proto)))
+	list(forward.For, x.peer.String())
+	header.Set(forward.Proto, x.proto)
+	header.Set(forward.Host, r.In.Host)
+	if header.Get(forward.Traceparent) == "" {
+		header.Set(forward.Traceparent, string(forward.AppendTraceparent(nil)))
+	}
+	x.trace = header.Get(forward.Traceparent)
+	if _, ok := before["User-Agent"]; !ok {
+		header["User-Agent"] = nil // else net/http names itself
+	}
+}
+
+// answerError answers for an instance that could not.
+func answerError(w http.ResponseWriter, req *http.Request, err error) {
+	x := exchangeOf(req.Context())
+	refusal := refusalOf(req.Context(), err)
+	x.problem = refusal.Message
+	if refusal.Status == balance.StatusClientGone {
+		return
+	}
+	if refusal.RetryAfter() {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(refusal.Message)+1))
+	w.WriteHeader(refusal.Status)
+	_, _ = io.WriteString(w, refusal.Message+"\n")
+}
+
+func refusalOf(ctx context.Context, err error) *balance.Refusal {
+	var refusal *balance.Refusal
+	if errors.As(err, &refusal) || errors.As(context.Cause(ctx), &refusal) {
+		return refusal
+	}
+	if ctx.Err() != nil {
+		return &balance.Refusal{Status: balance.StatusClientGone, Message: "the client left"}
+	}
+	return &balance.Refusal{Status: http.StatusBadGateway, Message: "the instance gave no valid answer: " + err.Error()}
+}

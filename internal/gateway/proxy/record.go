@@ -1,0 +1,52 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+)
+
+// recorder remembers the status and the size of an answer.
+type recorder struct {
+	http.ResponseWriter
+	watch  *watchdog
+	status int // 0 until the head is written
+	n      int64
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.n += int64(n)
+	r.watch.passed()
+	return n, err
+}
+
+// Unwrap lets http.ResponseController flush and hijack.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// counter counts a request's body, which the transport may still read when the
+// answer has ended.
+type counter struct {
+	body  io.ReadCloser
+	watch *watchdog
+	n     atomic.Int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.body.Read(b)
+	c.n.Add(int64(n))
+	c.watch.passed()
+	return n, err
+}
+
+func (c *counter) Close() error { return c.body.Close() }

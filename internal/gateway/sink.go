@@ -1,0 +1,29 @@
+package gateway
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/gateway/instance"
+	"redoubt.dev/redoubt/internal/gateway/table"
+	"redoubt.dev/redoubt/internal/gateway/watch"
+)
+
+// sink passes changes in the cluster to the parts that they concern.
+type sink struct {
+	table   *table.Table
+	tracker *instance.Tracker
+}
+
+var _ watch.Sink = sink{}
+
+func (s sink) SetRoute(r *serving.Route)             { s.table.SetRoute(r) }
+func (s sink) DeleteRoute(name types.NamespacedName) { s.table.DeleteRoute(name) }
+func (s sink) SetRevision(r *serving.Revision)       { s.tracker.SetRevision(r) }
+func (s sink) SetPod(p *corev1.Pod)                  { s.tracker.SetPod(p) }
+func (s sink) DeletePod(uid types.UID)               { s.tracker.DeletePod(uid) }
+func (s sink) DeleteRevision(n types.NamespacedName) {
+	s.tracker.DeleteRevision(n)
+	s.table.DeleteRevision(n)
+}

@@ -1,0 +1,73 @@
+package watch
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// meta is what every kind keeps: a cluster can have thousands of each, and
+// most of an object is of no use here.
+func meta(o *metav1.ObjectMeta, keep ...string) metav1.ObjectMeta {
+	m := metav1.ObjectMeta{
+		Namespace: o.Namespace, Name: o.Name, UID: o.UID,
+		ResourceVersion: o.ResourceVersion, DeletionTimestamp: o.DeletionTimestamp,
+	}
+	for _, label := range keep {
+		if value, ok := o.Labels[label]; ok {
+			if m.Labels == nil {
+				m.Labels = map[string]string{}
+			}
+			m.Labels[label] = value
+		}
+	}
+	return m
+}
+
+func stripPod(o any) (any, error) {
+	p, ok := o.(*corev1.Pod)
+	if !ok {
+		return o, nil
+	}
+	stripped := &corev1.Pod{ObjectMeta: meta(&p.ObjectMeta, serving.RevisionLabel, serving.RevisionUIDLabel)}
+	stripped.Status.PodIP, stripped.Status.Phase = p.Status.PodIP, p.Status.Phase
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			stripped.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
+	return stripped, nil
+}
+
+func stripRevision(o any) (any, error) {
+	r, ok := o.(*serving.Revision)
+	if !ok {
+		return o, nil
+	}
+	stripped := &serving.Revision{ObjectMeta: meta(&r.ObjectMeta), Spec: serving.RevisionSpec{
+		ContainerConcurrency:        r.Spec.ContainerConcurrency,
+		TimeoutSeconds:              r.Spec.TimeoutSeconds,
+		ResponseStartTimeoutSeconds: r.Spec.ResponseStartTimeoutSeconds,
+		IdleTimeoutSeconds:          r.Spec.IdleTimeoutSeconds,
+	}}
+	for _, c := range r.Spec.Containers {
+		stripped.Spec.Containers = append(stripped.Spec.Containers, serving.Container{
+			Name: c.Name, Ports: c.Ports, ReadinessProbe: c.ReadinessProbe, StartupProbe: c.StartupProbe,
+		})
+	}
+	ready := r.Status.Conditions.Get(serving.Ready)
+	stripped.Status.Conditions = serving.Conditions{ready}
+	return stripped, nil
+}
+
+func stripRoute(o any) (any, error) {
+	r, ok := o.(*serving.Route)
+	if !ok {
+		return o, nil
+	}
+	stripped := &serving.Route{ObjectMeta: meta(&r.ObjectMeta, serving.VisibilityLabel)}
+	stripped.Status.Conditions = serving.Conditions{r.Status.Conditions.Get(serving.Ready)}
+	stripped.Status.Traffic = r.Status.Traffic
+	return stripped, nil
+}
