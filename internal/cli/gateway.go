@@ -9,7 +9,7 @@ import (
 	"redoubt.dev/redoubt/internal/kube"
 )
 
-func newGateway(*app) *cobra.Command {
+func newGateway() *cobra.Command {
 	opts := gateway.Options{
 		Admin:         "127.0.0.1:9441",
 		Domain:        "localhost",

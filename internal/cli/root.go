@@ -61,7 +61,7 @@ func New() *cobra.Command {
 		newLogs(a),
 		newKubeconfig(a),
 		newKubectl(a),
-		newGateway(a),
+		newGateway(),
 		newVersion(a),
 		newNode(),
 	)
