@@ -65,7 +65,39 @@ func New() *cobra.Command {
 		newVersion(a),
 		newNode(),
 	)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	refuseArguments(root)
 	return root
+}
+
+// refuseArguments makes wrong arguments of any command errors of usage, as
+// wrong flags are. A command that only groups others takes none of its own.
+func refuseArguments(cmd *cobra.Command) {
+	check := cmd.Args
+	if cmd.HasSubCommands() {
+		check = unknownCommand
+		if cmd.RunE == nil {
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+	if check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage(err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		refuseArguments(sub)
+	}
+}
+
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("there is no command %q; see: %s --help", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
 }
 
 // Main runs the command line and returns the exit code: 0 done, 1 failed, 2
