@@ -53,6 +53,7 @@ func New() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.name, "name", instance.DefaultName, "instance to act on")
 	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
+	_ = root.RegisterFlagCompletionFunc("name", completeInstances)
 	root.AddCommand(
 		newDoctor(a),
 		newUp(a),
@@ -63,6 +64,7 @@ func New() *cobra.Command {
 		newKubectl(a),
 		newGateway(),
 		newVersion(a),
+		newCompletion(),
 		newNode(),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })

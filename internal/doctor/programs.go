@@ -13,7 +13,7 @@ var programs = []program{
 	{"mount", "mount", "the volumes of pods", Failed},
 	{"modprobe", "kmod", "loading kernel modules when they are needed", Warning},
 	{"mmdebstrap", "mmdebstrap", "building images from Debian packages, which the function runtimes are", Warning},
-	{"busybox", "busybox-static", "building the demo's busybox image", Warning},
+	{"curl", "curl", "the requests that the demo shows", Warning},
 	{"go", "golang-go", "building images from Go programs", Warning},
 }
 
