@@ -55,6 +55,15 @@ type Machine interface {
 	// Both are idempotent.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+	// SetMemory asks the guest to have so many bytes of memory, between what the
+	// machine started with and its shape's maximum. It returns the size asked
+	// for, rounded down to whole steps of some MiB; the guest gets there in its
+	// own time, or only in part when what it should give back is in use.
+	SetMemory(ctx context.Context, bytes int64) (int64, error)
+	// SetCPUs sets how many processors the guest has, between the same two. New
+	// ones are offline until the agent switches them on
+	// (/sys/devices/system/cpu/cpuN/online); the highest ones go first.
+	SetCPUs(ctx context.Context, count int) error
 	// PID is the process that is the machine, as the caller's PID namespace
 	// numbers it.
 	PID() int

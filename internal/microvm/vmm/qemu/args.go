@@ -14,13 +14,28 @@ const (
 	fdTap
 )
 
+// How a machine comes to its memory and its first state.
+type origin int
+
+const (
+	// booted from the kernel, with memory of its own.
+	booted origin = iota
+	// pattern boots too, with memory that Save can find and copy.
+	pattern
+	// copied goes on where a saved machine stopped.
+	copied
+)
+
 // kernelArguments end a guest whose kernel fails instead of leaving it behind,
 // and keep the boot quiet: each character costs an exit from the guest.
-const kernelArguments = "console=ttyS0 quiet panic=-1"
+// Memory that is added is used without anybody's doing. Without noforce, the
+// prospect of memory above 4 GiB takes 64 MiB at once, for devices that cannot
+// reach it; there are none.
+const kernelArguments = "console=ttyS0 quiet panic=-1 memhp_default_state=online swiotlb=noforce"
 
 // arguments is QEMU's command line. It depends on nothing that a pod can say:
 // the shape is numbers, and everything else is constant.
-func arguments(shape vmm.Shape) []string {
+func arguments(shape vmm.Shape, from origin) []string {
 	args := []string{program,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-L", firmwareDir,
@@ -30,25 +45,50 @@ func arguments(shape vmm.Shape) []string {
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", fdConsole),
 		"-serial", "chardev:console",
 		"-smp", fmt.Sprintf("%d,maxcpus=%d", shape.CPUs, shape.MaxCPUs),
-		"-m", fmt.Sprintf("%dM", shape.Memory>>20),
-		"-kernel", kernelFile, "-initrd", initrdFile, "-append", kernelArguments,
 	}
-	args = append(args, machine(shape.Accelerator)...)
-	return append(args, devices()...)
+	args = append(args, processor(shape.Accelerator)...)
+	args = append(args, memory(shape, from)...)
+	args = append(args, devices()...)
+	if from == copied {
+		// The kernel is in the memory already.
+		return append(args, "-incoming", "defer")
+	}
+	return append(args, "-kernel", kernelFile, "-initrd", initrdFile, "-append", kernelArguments)
 }
 
-// machine is a q35 without what a server needs. QEMU's microvm machine finds
-// its devices by ACPI too, and loses its timer under emulation there.
-func machine(accelerator vmm.Accelerator) []string {
-	const q35 = "q35,usb=off,vmport=off,smm=off,sata=off,smbus=off,graphics=off,i8042=off"
+func processor(accelerator vmm.Accelerator) []string {
 	if accelerator == vmm.KVM {
-		return []string{"-machine", q35, "-accel", "kvm", "-cpu", "host"}
+		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
 	// 32 MiB of translated code hold a server's working set; by default QEMU
 	// would take up to a quarter of the host.
-	return []string{"-machine", q35, "-accel", "tcg,tb-size=32", "-cpu", "max"}
+	return []string{"-accel", "tcg,tb-size=32", "-cpu", "max"}
 }
 
+// memory is the machine, a q35 without what a server needs, and its memory: a
+// fixed part, and a device through which more comes and goes (virtio-mem).
+func memory(shape vmm.Shape, from origin) []string {
+	backend := map[origin]string{
+		booted:  "memory-backend-ram,id=ram",
+		pattern: "memory-backend-memfd,id=ram,share=on",
+		copied:  "memory-backend-file,id=ram,share=off,mem-path=" + memoryFile,
+	}[from]
+	args := []string{
+		"-object", fmt.Sprintf("%s,size=%d", backend, shape.Memory),
+		"-machine", "q35,memory-backend=ram,usb=off,vmport=off,smm=off,sata=off,smbus=off,graphics=off,i8042=off",
+		"-m", fmt.Sprintf("size=%dM,maxmem=%dM", shape.Memory>>20, shape.MaxMemory>>20),
+	}
+	more := shape.MaxMemory - shape.Memory
+	if more == 0 {
+		return args
+	}
+	return append(args,
+		"-object", fmt.Sprintf("memory-backend-ram,id=more,reserve=off,size=%d", more),
+		"-device", "virtio-mem-pci,id="+memoryDevice+",memdev=more,requested-size=0")
+}
+
+// devices are there from the start, the controllers with nothing behind them:
+// the guest has found them before it is copied.
 func devices() []string {
 	return []string{
 		"-device", "virtio-serial-pci,disable-legacy=on,max_ports=2",

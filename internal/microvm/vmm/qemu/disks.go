@@ -14,7 +14,7 @@ func deviceID(a vmm.DiskAddress) string { return fmt.Sprintf("disk%d", a) }
 func nodeName(a vmm.DiskAddress) string { return fmt.Sprintf("layer%d", a) }
 
 // AddDisk hands QEMU the file itself (add-fd): it opens no path.
-func (m *instance) AddDisk(ctx context.Context, disk vmm.Disk) (_ vmm.DiskAddress, err error) {
+func (m *Machine) AddDisk(ctx context.Context, disk vmm.Disk) (_ vmm.DiskAddress, err error) {
 	address, err := m.reserve()
 	if err != nil {
 		return 0, fmt.Errorf("add a disk: %w", err)
@@ -48,19 +48,9 @@ func (m *instance) AddDisk(ctx context.Context, disk vmm.Disk) (_ vmm.DiskAddres
 
 // RemoveDisk unplugs the device, waits until QEMU has dropped it, and closes
 // the file.
-func (m *instance) RemoveDisk(ctx context.Context, address vmm.DiskAddress) error {
-	gone := m.awaitDeletion(deviceID(address))
-	err := m.monitor.Do(ctx, "device_del", map[string]any{"id": deviceID(address)}, nil)
-	if err != nil {
-		m.deleted(deviceID(address))
+func (m *Machine) RemoveDisk(ctx context.Context, address vmm.DiskAddress) error {
+	if err := m.unplug(ctx, deviceID(address)); err != nil {
 		return m.failed("remove a disk", err)
-	}
-	select {
-	case <-gone:
-	case <-m.done:
-		return fmt.Errorf("remove a disk: %w", vmm.ErrEnded)
-	case <-ctx.Done():
-		return fmt.Errorf("remove a disk: wait for the guest to let go: %w", ctx.Err())
 	}
 	if err := m.removeNode(ctx, address); err != nil {
 		return m.failed("remove a disk", err)
@@ -69,7 +59,7 @@ func (m *instance) RemoveDisk(ctx context.Context, address vmm.DiskAddress) erro
 	return nil
 }
 
-func (m *instance) reserve() (vmm.DiskAddress, error) {
+func (m *Machine) reserve() (vmm.DiskAddress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for a := range vmm.DiskAddress(vmm.MaxDisks) {
@@ -81,13 +71,13 @@ func (m *instance) reserve() (vmm.DiskAddress, error) {
 	return 0, vmm.ErrNoRoom
 }
 
-func (m *instance) release(a vmm.DiskAddress) {
+func (m *Machine) release(a vmm.DiskAddress) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.disks, a)
 }
 
-func (m *instance) awaitDeletion(device string) <-chan struct{} {
+func (m *Machine) awaitDeletion(device string) <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	gone := make(chan struct{})
@@ -96,7 +86,7 @@ func (m *instance) awaitDeletion(device string) <-chan struct{} {
 }
 
 // addFile passes a file to QEMU and returns the set it is in.
-func (m *instance) addFile(ctx context.Context, file *os.File) (int, error) {
+func (m *Machine) addFile(ctx context.Context, file *os.File) (int, error) {
 	var answer struct {
 		Set int `json:"fdset-id"`
 	}
@@ -104,11 +94,11 @@ func (m *instance) addFile(ctx context.Context, file *os.File) (int, error) {
 	return answer.Set, err
 }
 
-func (m *instance) removeFile(ctx context.Context, set int) error {
+func (m *Machine) removeFile(ctx context.Context, set int) error {
 	return m.monitor.Do(ctx, "remove-fd", map[string]any{"fdset-id": set}, nil)
 }
 
-func (m *instance) addNode(ctx context.Context, address vmm.DiskAddress, set int, disk vmm.Disk) error {
+func (m *Machine) addNode(ctx context.Context, address vmm.DiskAddress, set int, disk vmm.Disk) error {
 	info, err := disk.File.Stat()
 	if err != nil {
 		return err
@@ -131,12 +121,12 @@ func (m *instance) addNode(ctx context.Context, address vmm.DiskAddress, set int
 	}, nil)
 }
 
-func (m *instance) removeNode(ctx context.Context, address vmm.DiskAddress) error {
+func (m *Machine) removeNode(ctx context.Context, address vmm.DiskAddress) error {
 	return m.monitor.Do(ctx, "blockdev-del", map[string]any{"node-name": nodeName(address)}, nil)
 }
 
 // failed names the step, and says ErrEnded when that is the cause.
-func (m *instance) failed(step string, err error) error {
+func (m *Machine) failed(step string, err error) error {
 	select {
 	case <-m.done:
 		return fmt.Errorf("%s: %w", step, vmm.ErrEnded)

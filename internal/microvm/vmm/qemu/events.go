@@ -20,7 +20,7 @@ var reasons = map[string]string{
 }
 
 // event notes what QEMU reports.
-func (m *instance) event(e qmp.Event) {
+func (m *Machine) event(e qmp.Event) {
 	switch e.Name {
 	case "SHUTDOWN":
 		var data struct{ Reason string }
@@ -29,6 +29,8 @@ func (m *instance) event(e qmp.Event) {
 			m.ended = reasons[data.Reason]
 			m.mu.Unlock()
 		}
+	case "MIGRATION":
+		m.noteMigration(e)
 	case "DEVICE_DELETED":
 		var data struct{ Device string }
 		if json.Unmarshal(e.Data, &data) == nil {
@@ -37,7 +39,7 @@ func (m *instance) event(e qmp.Event) {
 	}
 }
 
-func (m *instance) deleted(device string) {
+func (m *Machine) deleted(device string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if waiting := m.gone[device]; waiting != nil {

@@ -21,15 +21,17 @@ import (
 	"redoubt.dev/redoubt/internal/microvm/vmm/qmp"
 )
 
-// instance is a running QEMU.
-type instance struct {
-	process *jail.Process
-	monitor *qmp.Client
-	channel net.Conn
-	console *tail // what the guest's kernel wrote
-	stderr  *tail // what QEMU itself wrote
-	done    chan struct{}
-	exit    vmm.Exit // set before done is closed
+// Machine is a running QEMU. It implements vmm.Machine.
+type Machine struct {
+	shape    vmm.Shape
+	process  *jail.Process
+	monitor  *qmp.Client
+	channel  net.Conn
+	console  *tail // what the guest's kernel wrote
+	stderr   *tail // what QEMU itself wrote
+	done     chan struct{}
+	migrated chan string // how a transfer of state ended
+	exit     vmm.Exit    // set before done is closed
 
 	mu    sync.Mutex
 	disks map[vmm.DiskAddress]bool // guarded by mu: the targets in use
@@ -39,37 +41,41 @@ type instance struct {
 
 // Start boots a machine from root and returns when QEMU answers; the guest is
 // booting then.
-func Start(ctx context.Context, root Root, config vmm.Config) (vmm.Machine, error) {
+func Start(ctx context.Context, root Root, config vmm.Config) (*Machine, error) {
+	return run(ctx, root, config, booted)
+}
+
+func run(ctx context.Context, root Root, config vmm.Config, from origin) (*Machine, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	m, err := start(ctx, root, config, arguments(config.Shape))
+	m, err := start(ctx, root, config, from)
 	if err != nil {
 		return nil, fmt.Errorf("start a virtual machine: %w", err)
 	}
 	return m, nil
 }
 
-func start(ctx context.Context, root Root, config vmm.Config, args []string) (_ *instance, err error) {
-	m := &instance{done: make(chan struct{}), disks: map[vmm.DiskAddress]bool{}, gone: map[string]chan struct{}{}}
+func start(ctx context.Context, root Root, config vmm.Config, from origin) (_ *Machine, err error) {
+	m := &Machine{shape: config.Shape, done: make(chan struct{}), migrated: make(chan string, 1), disks: map[vmm.DiskAddress]bool{}, gone: map[string]chan struct{}{}}
 	wires, err := newWires()
 	if err != nil {
 		return nil, err
 	}
-	defer wires.closeFar()
 	m.process, err = jail.Start(jail.Spec{
-		Root: root.Dir, Path: "/" + program, Args: args, Env: root.environment(),
+		Root: root.Dir, Path: "/" + program, Args: arguments(config.Shape, from), Env: root.environment(from),
 		Files: append(wires.far(), config.Tap),
 		UID:   config.UID, GID: config.GID, Cgroup: config.Cgroup,
 	})
+	wires.closeFar() // or their ends would not be seen here
 	if err != nil {
 		wires.closeNear()
 		return nil, err
 	}
 	m.channel = wires.agent.near
 	m.console, m.stderr = follow(wires.console.near), follow(wires.stderr.near)
-	go m.wait()
 	m.monitor, err = qmp.New(ctx, wires.monitor.near, m.event)
+	go m.wait()
 	if err != nil {
 		m.Kill()
 		return nil, errors.Join(err, m.complaint())
@@ -78,16 +84,18 @@ func start(ctx context.Context, root Root, config vmm.Config, args []string) (_ 
 }
 
 // wait records the machine's end and lets go of what belonged to it.
-func (m *instance) wait() {
+func (m *Machine) wait() {
 	<-m.process.Done()
+	if m.monitor != nil {
+		m.monitor.Wait() // its last event may be the reason
+	}
 	m.console.wait()
 	m.stderr.wait()
-	_ = m.channel.SetDeadline(time.Now())
 	m.exit = vmm.Exit{At: time.Now(), Reason: m.reason(), Console: m.console.String()}
 	close(m.done)
 }
 
-func (m *instance) reason() string {
+func (m *Machine) reason() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended != "" {
@@ -100,22 +108,19 @@ func (m *instance) reason() string {
 }
 
 // complaint is what QEMU wrote to its standard error, if it wrote anything.
-func (m *instance) complaint() error {
+func (m *Machine) complaint() error {
 	if text := m.stderr.String(); text != "" {
 		return fmt.Errorf("qemu says: %s", text)
 	}
 	return nil
 }
 
-func (m *instance) Channel() net.Conn     { return m.channel }
-func (m *instance) PID() int              { return m.process.PID() }
-func (m *instance) Done() <-chan struct{} { return m.done }
-func (m *instance) Exit() vmm.Exit        { return m.exit }
+func (m *Machine) Channel() net.Conn     { return m.channel }
+func (m *Machine) PID() int              { return m.process.PID() }
+func (m *Machine) Done() <-chan struct{} { return m.done }
+func (m *Machine) Exit() vmm.Exit        { return m.exit }
 
-func (m *instance) Kill() {
+func (m *Machine) Kill() {
 	m.process.Kill()
 	<-m.done
-	if m.monitor != nil {
-		m.monitor.Close()
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +22,13 @@ import (
 // Image is what a machine boots: files on the host, named by absolute paths.
 type Image struct {
 	Kernel, Initramfs string
+	// MemoryGuard is guest/memory.c, built.
+	MemoryGuard string
+}
+
+// ImageIn is the image in a folder, as 'make guest' leaves it.
+func ImageIn(dir string) Image {
+	return Image{filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initramfs"), filepath.Join(dir, "memory.so")}
 }
 
 // program is QEMU as it is called on the host and inside a jail.
@@ -35,6 +43,7 @@ const (
 	moduleDir   = "/modules"
 	kernelFile  = "/guest/vmlinuz"
 	initrdFile  = "/guest/initramfs"
+	overcommit  = "/proc/sys/vm/overcommit_memory"
 )
 
 // Root is a folder that a machine's process sees as its whole file system:
@@ -57,7 +66,7 @@ func Prepare(ctx context.Context, dir string, image Image) (Root, error) {
 	if err != nil {
 		return Root{}, fmt.Errorf("the program %s is missing; install it with: apt-get install qemu-system-x86", program)
 	}
-	key, err := fingerprint(path, "/etc/ld.so.cache", image.Kernel, image.Initramfs)
+	key, err := fingerprint(path, "/etc/ld.so.cache", image.Kernel, image.Initramfs, image.MemoryGuard)
 	if err != nil {
 		return Root{}, err
 	}
@@ -100,7 +109,10 @@ func build(ctx context.Context, dir, final, qemu string, image Image) (err error
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	files := map[string]string{kernelFile: image.Kernel, initrdFile: image.Initramfs, "/" + program: qemu}
+	files := map[string]string{kernelFile: image.Kernel, initrdFile: image.Initramfs, memoryGuard: image.MemoryGuard, "/" + program: qemu}
+	// QEMU asks whether memory that nobody uses may be mapped without reserving
+	// it.
+	files[overcommit] = overcommit
 	if err := addFirmware(ctx, qemu, files); err != nil {
 		return err
 	}
@@ -190,8 +202,8 @@ const librariesFile = "libraries"
 
 func writeLibraries(root string, files map[string]string) error {
 	dirs := map[string]bool{}
-	for path := range files {
-		if strings.Contains(filepath.Base(path), ".so") && filepath.Dir(path) != moduleDir {
+	for path, from := range files {
+		if path == from && path != overcommit { // libraries keep their paths
 			dirs[filepath.Dir(path)] = true
 		}
 	}
@@ -229,6 +241,37 @@ func copyFile(to, from string) (err error) {
 }
 
 // environment is what QEMU needs to find its parts.
-func (r Root) environment() []string {
-	return []string{"LD_LIBRARY_PATH=" + strings.Join(r.Libraries, ":"), "QEMU_MODULE_DIR=" + moduleDir}
+func (r Root) environment(from origin) []string {
+	env := []string{"LD_LIBRARY_PATH=" + strings.Join(r.Libraries, ":"), "QEMU_MODULE_DIR=" + moduleDir}
+	if from == copied {
+		env = append(env, "LD_PRELOAD="+memoryGuard)
+	}
+	return env
+}
+
+// Link makes dir a second root with the same files, which share their content
+// with the first: for a saved machine, whose memory goes with them.
+func (r Root) Link(dir string) (Root, error) {
+	err := filepath.WalkDir(r.Dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, strings.TrimPrefix(path, r.Dir))
+		if entry.IsDir() {
+			return os.Mkdir(to, 0o755)
+		}
+		return os.Link(path, to)
+	})
+	if err != nil {
+		return Root{}, fmt.Errorf("link the files of a virtual machine: %w", err)
+	}
+	return r.At(dir), nil
+}
+
+// At is a root with r's files that Link made in dir earlier.
+func (r Root) At(dir string) Root { return Root{dir, r.Key, r.Libraries} }
+
+// CreateMemory makes the file that holds a saved machine's memory in the root.
+func (r Root) CreateMemory() (*os.File, error) {
+	return os.OpenFile(filepath.Join(r.Dir, memoryFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o444)
 }

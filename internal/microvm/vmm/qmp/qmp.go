@@ -105,6 +105,9 @@ func (c *Client) Do(ctx context.Context, command string, arguments, result any, 
 	}
 }
 
+// Wait returns when the connection has ended, and every event was handled.
+func (c *Client) Wait() { <-c.broken }
+
 // Close ends the connection and waits for the reader.
 func (c *Client) Close() {
 	c.close.Do(func() { _ = c.conn.Close() })
@@ -149,6 +152,7 @@ func decode(command string, m message, result any) error {
 
 func (c *Client) read(lines *bufio.Reader) {
 	defer close(c.broken)
+	defer c.conn.Close()
 	for {
 		line, err := readLine(lines)
 		if err != nil {

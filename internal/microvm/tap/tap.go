@@ -1,0 +1,56 @@
+// Package tap makes tap devices: the host's end of a virtual machine's network
+// card.
+//
+// A device lives as long as a file of it is open.
+package tap
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create makes a tap device called name in the calling thread's network
+// namespace. Its file can be handed to a virtual machine: the kernel lets it
+// be used without privileges then.
+func Create(name string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a tap device: open /dev/net/tun (is the kernel module tun loaded?): %w", err)
+	}
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("make the tap device %q: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), "/dev/net/tun"), nil
+}
+
+// Unconnected makes a tap device in a network namespace of its own, which
+// goes with the device.
+func Unconnected() (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		// The thread stays in the new namespace, so the runtime must not use it
+		// for anything else: locked, it ends with this goroutine.
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			made <- result{nil, fmt.Errorf("make a network namespace: %w", err)}
+			return
+		}
+		file, err := Create("tap0")
+		made <- result{file, err}
+	}()
+	r := <-made
+	return r.file, r.err
+}
