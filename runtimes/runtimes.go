@@ -19,8 +19,11 @@ type Runtime struct {
 	Extension string
 	// Image runs the server; it is built from Packages and Server.
 	Image string
-	// Packages are Debian's, without what they recommend.
-	Packages []string
+	// Packages are Debian's, without what they recommend; Exclude are
+	// patterns of their files that no function needs.
+	Packages, Exclude []string
+	// Prepare is a command in the image that makes its start faster.
+	Prepare []string
 	// Server is the server's file in this package, and Command runs it where
 	// it is in the image.
 	Server  string
@@ -33,14 +36,21 @@ var servers embed.FS
 var all = map[string]Runtime{
 	"python3": {
 		Name: "python3", Extension: ".py",
-		Image:    "localhost/redoubt/runtime-python3:latest",
+		Image:    "localhost/redoubt/python3:latest",
 		Packages: []string{"python3"},
-		Server:   "python3/server.py",
-		Command:  []string{"/usr/bin/python3", "-u", "/server.py"},
+		// The distribution compiles its modules in scripts that an image
+		// build does not run, and functions may not write beside them:
+		// every start would compile them anew. Hashes instead of times keep
+		// the image reproducible.
+		Prepare: []string{"/usr/bin/python3", "-c", `
+import compileall, os, py_compile
+compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)`},
+		Server:  "python3/server.py",
+		Command: []string{"/usr/bin/python3", "-u", "/server.py"},
 	},
 	"nodejs": {
 		Name: "nodejs", Extension: ".js",
-		Image:    "localhost/redoubt/runtime-nodejs:latest",
+		Image:    "localhost/redoubt/nodejs:latest",
 		Packages: []string{"nodejs"},
 		Server:   "nodejs/server.js",
 		Command:  []string{"/usr/bin/node", "/server.js"},

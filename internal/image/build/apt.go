@@ -53,6 +53,16 @@ func signedBy(id string) string {
 	return "[signed-by=" + keys + "] "
 }
 
+// Release is the distribution whose packages this machine builds images of,
+// as in "debian bookworm"; empty when it is none of those that can.
+func Release() string {
+	id, codename, err := release()
+	if err != nil {
+		return ""
+	}
+	return id + " " + codename
+}
+
 // release reads the distribution's name and that of its release.
 func release() (id, codename string, err error) {
 	f, err := os.Open("/etc/os-release")
@@ -70,7 +80,7 @@ func release() (id, codename string, err error) {
 		}
 	}
 	if (id != "debian" && id != "ubuntu") || codename == "" {
-		return "", "", errors.New("images of packages are built on Debian and Ubuntu; build it there and bring it here with: redoubt image build --output FILE, redoubt image import FILE")
+		return "", "", errors.New("images of packages are built on Debian and Ubuntu; build it there and bring it here with: redoubt image build --save FILE, redoubt image import FILE")
 	}
 	return id, codename, nil
 }

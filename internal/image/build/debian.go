@@ -26,6 +26,9 @@ type Packages struct {
 	// Exclude leaves files out: shell patterns of absolute paths, each
 	// matching a file, or a folder with all that it holds.
 	Exclude []string
+	// Run is a command of the packages, with its arguments, that prepares the
+	// unpacked files; it runs in them as its root folder.
+	Run []string
 }
 
 // packageName keeps apt's patterns and options out of its arguments.
@@ -62,7 +65,7 @@ func Debian(ctx context.Context, p Packages, c Contents, progress Progress) (*Im
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, fmt.Errorf("hide temporary file: %w", err)
 	}
-	if err := bootstrap(ctx, p.Names, f, progress); err != nil {
+	if err := bootstrap(ctx, p, f, progress); err != nil {
 		return nil, err
 	}
 	progress("write layer")
@@ -106,7 +109,7 @@ func (p Packages) filter() (func(string) bool, error) {
 const mergedUsr = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
 
 // bootstrap writes the packages' files as a tar stream to out.
-func bootstrap(ctx context.Context, names []string, out *os.File, progress Progress) error {
+func bootstrap(ctx context.Context, p Packages, out *os.File, progress Progress) error {
 	suite, sources, err := aptSources(ctx)
 	if err != nil {
 		return err
@@ -117,10 +120,13 @@ func bootstrap(ctx context.Context, names []string, out *os.File, progress Progr
 	}
 	args := []string{
 		"--mode=" + mode, "--variant=extract", "--format=tar", "--skip=output/dev,output/mknod",
-		"--include=" + strings.Join(names, ","),
+		"--include=" + strings.Join(p.Names, ","),
 	}
 	if _, err := os.Stat(mergedUsr); err == nil {
 		args = append(args, "--hook-dir="+mergedUsr)
+	}
+	if len(p.Run) > 0 {
+		args = append(args, "--extract-hook=chroot \"$1\" "+quote(p.Run))
 	}
 	for _, setting := range aptProxies(ctx) {
 		args = append(args, "--aptopt="+setting)
@@ -136,6 +142,15 @@ func bootstrap(ctx context.Context, names []string, out *os.File, progress Progr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	return runWatched(cmd, progress)
+}
+
+// quote writes a command for the shell.
+func quote(command []string) string {
+	quoted := make([]string, len(command))
+	for n, word := range command {
+		quoted[n] = "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return strings.Join(quoted, " ")
 }
 
 // runWatched runs mmdebstrap and retells its steps.
@@ -165,6 +180,7 @@ func watch(r io.Reader, progress Progress) (faults string) {
 		"I: running apt-get update": "read package lists",
 		"I: downloading packages":   "download packages",
 		"I: extracting archives":    "unpack packages",
+		"I: running --extract-hook": "prepare files",
 		"I: creating tarball":       "collect files",
 	}
 	lines := bufio.NewScanner(r)

@@ -29,7 +29,9 @@ func GoProgram(ctx context.Context, dir, pkg string, c Contents, progress Progre
 	defer os.RemoveAll(work)
 	progress("compile " + target)
 	program := filepath.Join(work, path.Base(target))
-	if _, err := goCommand(ctx, dir, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", program, pkg); err != nil {
+	// -dwarf=false is how Redoubt itself is built: on the machine that built
+	// it, the standard library is compiled already.
+	if _, err := goCommand(ctx, dir, "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags=-s -w -buildid=", "-o", program, pkg); err != nil {
 		return nil, err
 	}
 	progress("write layer")

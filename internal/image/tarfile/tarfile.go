@@ -74,6 +74,9 @@ func Walk(r io.Reader, limits Limits, visit func(name string, h *tar.Header, con
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return errors.New("the tar stream is cut off: it ends in the middle of a file")
 		}
+		if errors.Is(err, tar.ErrHeader) {
+			return errors.New("it is no tar file, or a damaged one")
+		}
 		if err != nil {
 			return fmt.Errorf("read tar stream: %w", err)
 		}
