@@ -63,6 +63,7 @@ func New() *cobra.Command {
 		newKubeconfig(a),
 		newKubectl(a),
 		newGateway(),
+		newImage(a),
 		newVersion(a),
 		newCompletion(),
 		newNode(),
