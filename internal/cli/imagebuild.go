@@ -150,7 +150,7 @@ func words(flag, text string) ([]string, error) {
 }
 
 func (b *imageBuild) run(cmd *cobra.Command, a *app, p *printFlags, name string, c build.Contents) error {
-	ctx, say := cmd.Context(), progress(cmd.ErrOrStderr())
+	ctx, say := cmd.Context(), steps(cmd.ErrOrStderr())
 	var images *store.Store
 	if b.save == "" { // found out before the work rather than after it
 		var err error

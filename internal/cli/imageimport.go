@@ -45,7 +45,7 @@ Of an archive for several platforms the one that the node runs is taken.`,
 }
 
 func importArchive(cmd *cobra.Command, p *printFlags, images *store.Store, file, as string) error {
-	say := progress(cmd.ErrOrStderr())
+	say := steps(cmd.ErrOrStderr())
 	say("check " + file)
 	found, closer, err := readArchive(file, cmd.InOrStdin())
 	if err != nil {
