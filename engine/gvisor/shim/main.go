@@ -1,14 +1,21 @@
-// Command containerd-shim-runsc-v1 is gVisor's containerd shim with another
-// way of starting: one shim serves all containers of a pod without a
-// machine-wide configuration file saying so, and a machine that does not let
-// processes lower their out-of-memory score can run it.
+// Command containerd-shim-runsc-v1 is gVisor's containerd shim, started
+// another way and completed.
+//
+// One shim serves all containers of a pod without a machine-wide configuration
+// file saying so, and a machine that does not let processes lower their
+// out-of-memory score can run it. What gVisor's own shim lacks for Kubernetes
+// is added around it, not inside: port forwarding, the memory limits of
+// containers, and statistics that say what ended a container.
 package main
 
 import (
 	"context"
 
 	"github.com/containerd/containerd/v2/pkg/shim"
-	_ "gvisor.dev/gvisor/pkg/shim/v1/plugin" // the task service
+	"github.com/containerd/plugin/registry"
 )
 
-func main() { shim.Run(context.Background(), newManager("io.containerd.runsc.v1")) }
+func main() {
+	registry.Register(taskPlugin())
+	shim.Run(context.Background(), newManager("io.containerd.runsc.v1"))
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +16,6 @@ import (
 )
 
 const (
-	// podAnnotation is the CRI's: containers with the same value are one pod.
-	podAnnotation = "io.kubernetes.cri.sandbox-id"
 	// protocolVersion 2 makes containerd call "start" for every container;
 	// those of one pod get the same address.
 	protocolVersion = 2
@@ -35,11 +32,11 @@ func newManager(name string) manager { return manager{v1.NewShimManager(name)} }
 // pod's first container. The working folder is the container's bundle.
 func (m manager) Start(ctx context.Context, id string, opts shim.StartOpts) (shim.BootstrapParams, error) {
 	none := shim.BootstrapParams{}
-	pod, err := podOf(id)
+	b, err := readBundle(".")
 	if err != nil {
 		return none, err
 	}
-	address, err := shim.SocketAddress(ctx, opts.Address, pod, opts.Debug)
+	address, err := shim.SocketAddress(ctx, opts.Address, b.pod(id), opts.Debug)
 	if err != nil {
 		return none, fmt.Errorf("choose the shim's socket: %w", err)
 	}
@@ -54,25 +51,6 @@ func (m manager) Start(ctx context.Context, id string, opts shim.StartOpts) (shi
 		return none, err
 	}
 	return answer, nil
-}
-
-// podOf reads the pod that the container of this bundle belongs to; one that
-// belongs to none has a shim of its own.
-func podOf(id string) (string, error) {
-	data, err := os.ReadFile("config.json")
-	if err != nil {
-		return "", fmt.Errorf("read the container's specification: %w", err)
-	}
-	var spec struct {
-		Annotations map[string]string `json:"annotations"`
-	}
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return "", fmt.Errorf("read the container's specification: %w", err)
-	}
-	if pod := spec.Annotations[podAnnotation]; pod != "" {
-		return pod, nil
-	}
-	return id, nil
 }
 
 // launch starts the serving process, which inherits the listening socket.
