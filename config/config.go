@@ -13,7 +13,7 @@ import (
 var files embed.FS
 
 // order puts definitions before the objects that need them.
-var order = []string{"crd", "rbac", "runtimeclass", "policy"}
+var order = []string{"namespace", "crd", "rbac", "runtimeclass", "policy"}
 
 // Documents are the YAML files, in the order to apply them.
 func Documents() ([][]byte, error) {

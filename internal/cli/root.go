@@ -67,6 +67,7 @@ func New() *cobra.Command {
 		newVersion(a),
 		newCompletion(),
 		newNode(),
+		newController(a),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	refuseArguments(root)
