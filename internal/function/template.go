@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -55,9 +54,9 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 			ImagePullPolicy: own.ImagePullPolicy,
 			Env:             append(contract(fn, own.Resources), own.Env...),
 			Resources:       own.Resources,
-			Ports:           []corev1.ContainerPort{{ContainerPort: serving.DefaultPort, Protocol: corev1.ProtocolTCP}},
+			Ports:           []serving.ContainerPort{{ContainerPort: serving.DefaultPort}},
 			VolumeMounts:    []corev1.VolumeMount{{Name: "source", MountPath: "/kubeless", ReadOnly: true}},
-			ReadinessProbe:  &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(serving.DefaultPort)}}},
+			ReadinessProbe:  &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/healthz"}},
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no,
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},

@@ -98,7 +98,10 @@ func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 		}
 		return nil
 	}}}
-	return mgr, errors.Join(mgr.AddMetricsServerExtraHandler("/readyz", ready), mgr.AddMetricsServerExtraHandler("/livez", healthz.CheckHandler{Checker: healthz.Ping}))
+	return mgr, errors.Join(
+		mgr.AddMetricsServerExtraHandler("/readyz", http.StripPrefix("/readyz", ready)),
+		mgr.AddMetricsServerExtraHandler("/livez", healthz.CheckHandler{Checker: healthz.Ping}),
+	)
 }
 
 // cacheOptions keep in memory only what the controllers made themselves, and

@@ -45,7 +45,6 @@ type RevisionTemplate struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.containers.filter(c, has(c.ports) && size(c.ports) > 0).size() <= 1",message="only one container may have ports: it is the one that gets the requests",fieldPath=".containers"
 // +kubebuilder:validation:XValidation:rule="size(self.containers) == 1 || self.containers.exists(c, has(c.ports) && size(c.ports) > 0)",message="of several containers one must have ports, to say which gets the requests",fieldPath=".containers"
-// +kubebuilder:validation:XValidation:rule="self.responseStartTimeoutSeconds <= self.timeoutSeconds || self.responseStartTimeoutSeconds == 300",message="must not be longer than timeoutSeconds",fieldPath=".responseStartTimeoutSeconds"
 type RevisionSpec struct {
 	PodFields `json:",inline"`
 
@@ -55,25 +54,24 @@ type RevisionSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
-	ContainerConcurrency int64 `json:"containerConcurrency"`
-	// TimeoutSeconds is how long a whole request may take.
+	ContainerConcurrency int64 `json:"containerConcurrency,omitempty"`
+	// TimeoutSeconds is how long a whole request may take; 0 is the default.
 	// +kubebuilder:default=300
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=600
-	// +optional
-	TimeoutSeconds int64 `json:"timeoutSeconds"`
-	// ResponseStartTimeoutSeconds is how long the first byte of the answer may take.
-	// +kubebuilder:default=300
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=600
-	// +optional
-	ResponseStartTimeoutSeconds int64 `json:"responseStartTimeoutSeconds"`
-	// IdleTimeoutSeconds is how long a request may pass no byte; 0 is for ever.
-	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=600
 	// +optional
-	IdleTimeoutSeconds int64 `json:"idleTimeoutSeconds"`
+	TimeoutSeconds int64 `json:"timeoutSeconds,omitempty"`
+	// ResponseStartTimeoutSeconds is how long the first byte of the answer may
+	// take; 0 leaves it to TimeoutSeconds.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=600
+	// +optional
+	ResponseStartTimeoutSeconds int64 `json:"responseStartTimeoutSeconds,omitempty"`
+	// IdleTimeoutSeconds is how long a request may pass no byte; 0 is for ever.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=600
+	// +optional
+	IdleTimeoutSeconds int64 `json:"idleTimeoutSeconds,omitempty"`
 }
 
 // PodFields are the fields of a pod that a revision may set.
@@ -84,11 +82,17 @@ type PodFields struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	InitContainers []Container `json:"initContainers,omitempty"`
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="self.all(v, has(v.configMap) || has(v.secret) || has(v.projected) || has(v.emptyDir) || has(v.persistentVolumeClaim) || has(v.image))",message="expected exactly one of configMap, emptyDir, image, persistentVolumeClaim, projected, secret: no other kind of volume can be used"
 	// +optional
 	Volumes []corev1.Volume `json:"volumes,omitempty"`
 	// RuntimeClassName names the sandbox that the instances run in.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	// +optional
 	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$`
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// +optional
@@ -105,6 +109,9 @@ type PodFields struct {
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 	// +optional
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="!has(self.seLinuxOptions) && !has(self.windowsOptions) && !has(self.appArmorProfile) && !has(self.sysctls)",message="seLinuxOptions, appArmorProfile, windowsOptions and sysctls must not be set: they are the platform's"
+	// +kubebuilder:validation:XValidation:rule="!has(self.runAsUser) || self.runAsUser >= 0 && self.runAsUser <= 2147483647",message="expected 0 <= runAsUser <= 2147483647",fieldPath=".runAsUser"
+	// +kubebuilder:validation:XValidation:rule="!has(self.runAsGroup) || self.runAsGroup >= 0 && self.runAsGroup <= 2147483647",message="expected 0 <= runAsGroup <= 2147483647",fieldPath=".runAsGroup"
 	// +optional
 	SecurityContext *corev1.PodSecurityContext `json:"securityContext,omitempty"`
 	// +optional
@@ -129,14 +136,38 @@ type RevisionStatus struct {
 	ActualReplicas *int32 `json:"actualReplicas,omitempty"`
 	// DesiredReplicas is how many there should be.
 	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
+	// ContainerStatuses say which image each container's tag stood for when
+	// the revision was made.
+	ContainerStatuses     []ContainerStatus `json:"containerStatuses,omitempty"`
+	InitContainerStatuses []ContainerStatus `json:"initContainerStatuses,omitempty"`
+}
+
+// ContainerStatus is what an image's name was resolved to.
+type ContainerStatus struct {
+	Name        string `json:"name,omitempty"`
+	ImageDigest string `json:"imageDigest,omitempty"`
+}
+
+// Serving is the container that gets the requests: the one with a port, or the
+// only one.
+func (s *RevisionSpec) Serving() *Container {
+	for i := range s.Containers {
+		if len(s.Containers[i].Ports) > 0 {
+			return &s.Containers[i]
+		}
+	}
+	if len(s.Containers) == 0 {
+		return &Container{}
+	}
+	return &s.Containers[0]
 }
 
 // Port is where the instance's container listens: its one declared port, or
 // the default.
 func (s *RevisionSpec) Port() int32 {
-	for _, c := range s.Containers {
-		if len(c.Ports) > 0 {
-			return c.Ports[0].ContainerPort
+	for _, p := range s.Serving().Ports {
+		if p.ContainerPort != 0 {
+			return p.ContainerPort
 		}
 	}
 	return DefaultPort
@@ -145,10 +176,6 @@ func (s *RevisionSpec) Port() int32 {
 // HTTP2 says whether the container speaks HTTP/2 without TLS: its port is
 // named h2c.
 func (s *RevisionSpec) HTTP2() bool {
-	for _, c := range s.Containers {
-		if len(c.Ports) > 0 {
-			return c.Ports[0].Name == "h2c"
-		}
-	}
-	return false
+	ports := s.Serving().Ports
+	return len(ports) > 0 && ports[0].Name == "h2c"
 }

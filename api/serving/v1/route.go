@@ -32,18 +32,19 @@ type RouteList struct {
 type RouteSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || self.map(t, has(t.percent) ? t.percent : 0).sum() == 100",message="the percentages must add up to 100"
+	// +kubebuilder:validation:XValidation:rule="self.all(t, !(has(t.revisionName) && size(t.revisionName) > 0 && has(t.configurationName) && size(t.configurationName) > 0))",message="expected exactly one of configurationName, revisionName"
+	// +kubebuilder:validation:XValidation:rule="self.all(t, !has(t.latestRevision) || t.latestRevision != (has(t.revisionName) && size(t.revisionName) > 0))",message="latestRevision must be false where revisionName names a revision, and true where it does not"
+	// +kubebuilder:validation:XValidation:rule="self.all(t, !has(t.url) || size(t.url) == 0)",message="url must not be set: the route makes it"
 	// +kubebuilder:validation:XValidation:rule="self.filter(t, has(t.tag) && size(t.tag) > 0).all(t, self.exists_one(u, has(u.tag) && u.tag == t.tag))",message="each tag may be used once"
 	// +optional
 	Traffic []TrafficTarget `json:"traffic,omitempty"`
 }
 
 // TrafficTarget is one revision and its share of the requests.
-//
-// +kubebuilder:validation:XValidation:rule="!(has(self.revisionName) && size(self.revisionName) > 0 && has(self.latestRevision) && self.latestRevision)",message="latestRevision cannot be true where revisionName names one",fieldPath=".latestRevision"
 type TrafficTarget struct {
 	// Tag gives the target a name of its own: TAG-NAME.NAMESPACE.DOMAIN.
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	// +kubebuilder:validation:Pattern=`^([a-z]([-a-z0-9]*[a-z0-9])?)?$`
 	// +optional
 	Tag string `json:"tag,omitempty"`
 	// +kubebuilder:validation:MaxLength=253
@@ -60,6 +61,7 @@ type TrafficTarget struct {
 	// +optional
 	Percent *int64 `json:"percent,omitempty"`
 	// URL is set in the status, for targets with a tag.
+	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	URL string `json:"url,omitempty"`
 }

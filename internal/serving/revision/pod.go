@@ -49,7 +49,7 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 		pod.Spec.EnableServiceLinks = &noToken // as in Knative: an instance starts slower with every service of its namespace
 	}
 	for _, c := range spec.InitContainers {
-		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c.Core())
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c.Core(spec.Port()))
 	}
 	for i := range spec.Containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, container(rev, i))
@@ -69,7 +69,7 @@ func podLabels(rev *serving.Revision) map[string]string {
 // container is the i-th container; the one that gets the requests is told
 // where to listen and what it is (Knative's runtime contract).
 func container(rev *serving.Revision, i int) corev1.Container {
-	c := rev.Spec.Containers[i].Core()
+	c := rev.Spec.Containers[i].Core(rev.Spec.Port())
 	if c.Name == "" {
 		c.Name = serving.UserContainer
 		if i > 0 {
