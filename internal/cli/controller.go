@@ -18,7 +18,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving"
 )
 
-func newController(*app) *cobra.Command {
+func newController() *cobra.Command {
 	opts := serving.Options{Domain: "localhost", Admin: "127.0.0.1:9440"}
 	var kubeconfig string
 	cmd := &cobra.Command{

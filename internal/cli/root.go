@@ -67,7 +67,10 @@ func New() *cobra.Command {
 		newVersion(a),
 		newCompletion(),
 		newNode(),
-		newController(a),
+		newController(),
+		newService(a),
+		newRevision(a),
+		newRoute(a),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	refuseArguments(root)

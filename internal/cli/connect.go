@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// clusterFlags say which cluster and namespace a command is about.
+type clusterFlags struct {
+	app        *app
+	kubeconfig string
+	namespace  string
+	everywhere bool
+}
+
+// register adds the flags; everywhere is for commands that can list all
+// namespaces.
+func (f *clusterFlags) register(cmd *cobra.Command, everywhere bool) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "cluster to act on (default: $KUBECONFIG, or the instance of --name)")
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "namespace to act in (default: the kubeconfig's, or default)")
+	if everywhere {
+		flags.BoolVarP(&f.everywhere, "all-namespaces", "A", false, "list those of all namespaces")
+	}
+}
+
+// connection is a cluster and the namespace to act in.
+type connection struct {
+	client.WithWatch
+	config    *rest.Config
+	namespace string
+}
+
+// connect opens the cluster that the flags name.
+func (f *clusterFlags) connect(cmd *cobra.Command) (*connection, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	path, err := f.path(cmd)
+	if err != nil {
+		return nil, err
+	}
+	rules.ExplicitPath = path
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{})
+	cfg, err := loader.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("load kubeconfig: %w", err)
+	}
+	cfg.UserAgent, cfg.QPS = "redoubt", -1
+	cfg.WarningHandler = rest.NewWarningWriter(cmd.ErrOrStderr(), rest.WarningWriterOptions{Deduplicate: true})
+	c := &connection{config: cfg, namespace: f.namespace}
+	if c.namespace == "" {
+		if c.namespace, _, err = loader.Namespace(); err != nil {
+			return nil, fmt.Errorf("load kubeconfig: %w", err)
+		}
+	}
+	if f.everywhere {
+		c.namespace = ""
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), serving.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	c.WithWatch, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	return c, err
+}
+
+// path is the kubeconfig file to read; empty means $KUBECONFIG, which counts
+// where neither a file nor an instance is named.
+func (f *clusterFlags) path(cmd *cobra.Command) (string, error) {
+	if f.kubeconfig != "" {
+		return f.kubeconfig, nil
+	}
+	named := cmd.Flags().Changed("name") || cmd.Flags().Changed("data-dir")
+	if !named && os.Getenv("KUBECONFIG") != "" {
+		return "", nil
+	}
+	inst, err := f.app.instance()
+	if err != nil {
+		return "", usage(err)
+	}
+	if _, err := os.Stat(inst.Kubeconfig()); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("instance %q has not been booted; start it with: redoubt up%s, or name a cluster with --kubeconfig", inst.Name, nameFlag(inst))
+	}
+	return inst.Kubeconfig(), nil
+}
+
+// key is the object of that name in the connection's namespace.
+func (c *connection) key(name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: c.namespace, Name: name}
+}
+
+// namesOf are the names of a list's objects.
+func namesOf(list client.ObjectList) ([]string, error) {
+	objects, err := meta.ExtractList(list)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(objects))
+	for _, object := range objects {
+		accessor, err := meta.Accessor(object)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, accessor.GetName())
+	}
+	return names, nil
+}
+
+// withKind fills in apiVersion and kind, which the client leaves out, so that
+// what is printed can be applied again.
+func (c *connection) withKind(obj runtime.Object) (runtime.Object, error) {
+	set := func(o runtime.Object) error {
+		gvk, err := apiutil.GVKForObject(o, c.Scheme())
+		if err == nil {
+			o.GetObjectKind().SetGroupVersionKind(gvk)
+		}
+		return err
+	}
+	if meta.IsListType(obj) {
+		if err := meta.EachListItem(obj, set); err != nil {
+			return nil, err
+		}
+	}
+	return obj, set(obj)
+}
