@@ -51,7 +51,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) revision(name string, port int, change func(*serving.Revision)) {
 	r.Helper()
 	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID("uid-" + name)}}
-	rev.Spec.Containers = []serving.Container{{Ports: []corev1.ContainerPort{{ContainerPort: int32(port)}}}}
+	rev.Spec.Containers = []serving.Container{{Ports: []serving.ContainerPort{{ContainerPort: int32(port)}}}}
 	if change != nil {
 		change(rev)
 	}

@@ -84,7 +84,7 @@ func TestProbesAsTheRevisionSays(t *testing.T) {
 		}
 	}))
 	r.revision("warming", port, func(rev *serving.Revision) {
-		rev.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/ready"}}}
+		rev.Spec.Containers[0].ReadinessProbe = &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/ready"}}
 	})
 	r.pod("warming", "127.0.0.1")
 	time.AfterFunc(100*time.Millisecond, func() { warm.Store(true) })

@@ -19,7 +19,7 @@ import (
 // probe asks an instance whether it is ready, as its revision says.
 type probe struct {
 	port      int32
-	http      *corev1.HTTPGetAction // nil: a connection is enough
+	http      *serving.HTTPGetAction // nil: a connection is enough
 	timeout   time.Duration
 	delay     time.Duration
 	successes int
