@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"redoubt.dev/redoubt/internal/microvm/filelock"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 	"redoubt.dev/redoubt/internal/microvm/vmm/qemu"
 )
@@ -61,7 +62,7 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 	if t.complete() {
 		return t, nil
 	}
-	unlock, err := lock(ctx, dir+".lock")
+	unlock, err := filelock.Lock(ctx, dir+".lock")
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,9 @@ type Spec struct {
 	Files []*os.File
 	// UID and GID are what it runs as, without further groups.
 	UID, GID uint32
+	// Devices are the host's device files that it may open, at the same paths.
+	// Root has an empty file at each. It gets their groups.
+	Devices []string
 	// Cgroup is where it runs from its first instruction on; empty means where
 	// the caller is.
 	Cgroup string
@@ -82,17 +85,21 @@ func (p *Process) run(spec Spec, started chan<- error) {
 }
 
 func start(spec Spec) (*os.Process, error) {
+	groups, err := owners(spec.Devices)
+	if err != nil {
+		return nil, err
+	}
 	group, err := openGroup(spec.Cgroup)
 	if err != nil {
 		return nil, err
 	}
 	defer group.close()
-	if err := enter(spec.Root); err != nil {
+	if err := enter(spec.Root, spec.Devices); err != nil {
 		return nil, err
 	}
 	attr := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID,
-		Credential: &syscall.Credential{Uid: spec.UID, Gid: spec.GID},
+		Credential: &syscall.Credential{Uid: spec.UID, Gid: spec.GID, Groups: groups},
 		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
 	}
@@ -113,7 +120,7 @@ func start(spec Spec) (*os.Process, error) {
 
 // enter takes the calling thread into namespaces of its own and makes root
 // its root. The caller's process as a whole stays where it is.
-func enter(root string) error {
+func enter(root string, devices []string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
@@ -126,6 +133,11 @@ func enter(root string) error {
 	const flags = unix.MS_BIND | unix.MS_REMOUNT | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
 	if err := unix.Mount("", root, "", flags, ""); err != nil {
 		return fmt.Errorf("protect the jail's root %s: %w", root, err)
+	}
+	for _, device := range devices {
+		if err := unix.Mount(device, root+device, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s in the jail: %w", device, err)
+		}
 	}
 	if err := unix.Chdir(root); err != nil {
 		return fmt.Errorf("enter the jail's root: %w", err)
@@ -142,4 +154,19 @@ func enter(root string) error {
 		return fmt.Errorf("give up new privileges: %w", err)
 	}
 	return nil
+}
+
+// owners are the groups that the devices belong to.
+func owners(devices []string) ([]uint32, error) {
+	var groups []uint32
+	for _, device := range devices {
+		var st unix.Stat_t
+		if err := unix.Stat(device, &st); err != nil {
+			return nil, fmt.Errorf("give the jail %s: %w", device, err)
+		}
+		if st.Gid != 0 { // root's group would open more than the device
+			groups = append(groups, st.Gid)
+		}
+	}
+	return groups, nil
 }

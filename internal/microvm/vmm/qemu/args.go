@@ -101,3 +101,13 @@ func devices() []string {
 		"-device", "virtio-rng-pci,disable-legacy=on,rng=entropy",
 	}
 }
+
+// kvmDevice is a file in every root, empty: a place to mount the device on.
+const kvmDevice = "/dev/kvm"
+
+func deviceFiles(accelerator vmm.Accelerator) []string {
+	if accelerator == vmm.KVM {
+		return []string{kvmDevice}
+	}
+	return nil
+}

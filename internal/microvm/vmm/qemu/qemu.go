@@ -66,6 +66,7 @@ func start(ctx context.Context, root Root, config vmm.Config, from origin) (_ *M
 		Root: root.Dir, Path: "/" + program, Args: arguments(config.Shape, from), Env: root.environment(from),
 		Files: append(wires.far(), config.Tap),
 		UID:   config.UID, GID: config.GID, Cgroup: config.Cgroup,
+		Devices: deviceFiles(config.Shape.Accelerator),
 	})
 	wires.closeFar() // or their ends would not be seen here
 	if err != nil {

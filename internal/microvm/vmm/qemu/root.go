@@ -124,6 +124,9 @@ func build(ctx context.Context, dir, final, qemu string, image Image) (err error
 			return err
 		}
 	}
+	if err := copyFile(filepath.Join(tmp, kvmDevice), "/dev/null"); err != nil {
+		return err
+	}
 	if err := writeLibraries(tmp, files); err != nil {
 		return err
 	}
