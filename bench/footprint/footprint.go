@@ -1,0 +1,163 @@
+// Package footprint measures what the platform takes when nothing happens:
+// the time of its boot, the memory of each process, and the processor time of
+// Redoubt's own.
+package footprint
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"redoubt.dev/redoubt/bench/measure"
+	"redoubt.dev/redoubt/bench/platform"
+	"redoubt.dev/redoubt/internal/cluster"
+)
+
+const (
+	suite = "footprint"
+	// settle is how long the platform may finish what its boot began, idle how
+	// long it is watched then.
+	settle, idle = 15 * time.Second, 20 * time.Second
+	// Bars, in MB and in percent of one processor.
+	controlPlaneBar, ownBar, idleBar = 750, 120, 1
+)
+
+// controlPlane and own are the groups that have a bar.
+var (
+	controlPlane = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"}
+	own          = []string{"controller", "gateway", "node"}
+)
+
+// Run measures the instance that has just been booted.
+func Run(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
+	if err := sleep(ctx, settle); err != nil {
+		return nil, err
+	}
+	before, err := look(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	if err := sleep(ctx, idle); err != nil {
+		return nil, err
+	}
+	after, err := look(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return sumUp(before, after, time.Since(began)), nil
+}
+
+// process is what the kernel says of one at a moment.
+type process struct {
+	name string
+	// resident is its memory, and share that memory with pages of several
+	// processes counted in parts (PSS); in bytes.
+	resident, share int64
+	// busy is the processor time that it has used.
+	busy time.Duration
+}
+
+func look(ctx context.Context, p *platform.Platform) ([]process, error) {
+	all, err := cluster.Processes(ctx, p.Inst)
+	if err != nil {
+		return nil, err
+	}
+	var found []process
+	for _, s := range all {
+		f := process{name: s.Name}
+		dir := filepath.Join("/proc", strconv.Itoa(s.PID))
+		rollup, err := os.ReadFile(filepath.Join(dir, "smaps_rollup"))
+		if err != nil {
+			return nil, fmt.Errorf("memory of %s: %w", s.Name, err)
+		}
+		f.resident, f.share = kilobytes(rollup, "Rss:"), kilobytes(rollup, "Pss:")
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil {
+			return nil, fmt.Errorf("processor time of %s: %w", s.Name, err)
+		}
+		f.busy = busy(stat)
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// kilobytes reads a line such as "Rss:  1024 kB" and returns bytes.
+func kilobytes(rollup []byte, name string) int64 {
+	for line := range strings.Lines(string(rollup)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == name {
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// busy is utime and stime of /proc/PID/stat (proc(5)), which count hundredths
+// of a second. The command before them, in brackets, may hold spaces.
+func busy(stat []byte) time.Duration {
+	text := string(stat)
+	fields := strings.Fields(text[strings.LastIndex(text, ")")+1:])
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+func sumUp(before, after []process, watched time.Duration) []measure.Result {
+	was := map[string]time.Duration{}
+	for _, p := range before {
+		was[p.name] = p.busy
+	}
+	var results []measure.Result
+	for i := range after {
+		p := &after[i]
+		p.busy -= was[p.name]
+		results = append(results,
+			measure.Of(suite, p.name, "resident", "MB", megabytes(p.resident)),
+			measure.Of(suite, p.name, "resident, shared in parts", "MB", megabytes(p.share)))
+	}
+	kubernetes, ours := sum(after, controlPlane), sum(after, own)
+	return append(results,
+		withBar(measure.Of(suite, "control plane", "resident", "MB", megabytes(kubernetes.resident)), controlPlaneBar),
+		measure.Of(suite, "control plane", "resident, shared in parts", "MB", megabytes(kubernetes.share)),
+		withBar(measure.Of(suite, "Redoubt's roles", "resident", "MB", megabytes(ours.resident)), ownBar),
+		measure.Of(suite, "Redoubt's roles", "resident, shared in parts", "MB", megabytes(ours.share)),
+		withBar(measure.Of(suite, "Redoubt's roles", "processor when idle", "%", 100*ours.busy.Seconds()/watched.Seconds()), idleBar))
+}
+
+// sum adds up the processes that are named.
+func sum(all []process, names []string) process {
+	var total process
+	for _, p := range all {
+		if slices.Contains(names, p.name) {
+			total.resident += p.resident
+			total.share += p.share
+			total.busy += p.busy
+		}
+	}
+	return total
+}
+
+func withBar(r measure.Result, bar float64) measure.Result {
+	r.Bar = bar
+	return r
+}
+
+func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

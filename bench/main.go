@@ -1,0 +1,125 @@
+// Command bench measures the platform in one run: it boots an instance of its
+// own, measures everything on it, prints a table and writes the results to a
+// file. Run it in the repository's folder, as root:
+//
+//	go run ./bench                      all of it, about five minutes
+//	go run ./bench -only startup,pod    some of it
+//	go run ./bench -list                what there is
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"redoubt.dev/redoubt/bench/boot"
+	"redoubt.dev/redoubt/bench/footprint"
+	"redoubt.dev/redoubt/bench/measure"
+	"redoubt.dev/redoubt/bench/platform"
+	"redoubt.dev/redoubt/bench/pod"
+	"redoubt.dev/redoubt/bench/startup"
+)
+
+// suites are in the order in which they run: booting first, because the last
+// boot is the one that the others measure; what disturbs nothing before what
+// does.
+var suites = []struct {
+	name, about string
+	run         func(context.Context, *platform.Platform) ([]measure.Result, error)
+}{
+	{"boot", "the time until the platform is ready, new and again", boot.Run},
+	{"footprint", "memory of each process, and what idling takes", footprint.Run},
+	{"startup", "a pod's start through the CRI, every handler", startup.Run},
+	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	only := flag.String("only", "", "run these suites, separated by commas")
+	out := flag.String("out", "bench/results.json", "file to write the results to")
+	list := flag.Bool("list", false, "list the suites and stop")
+	flag.Parse()
+	if *list {
+		for _, s := range suites {
+			fmt.Printf("%-12s%s\n", s.name, s.about)
+		}
+		return
+	}
+	if err := run(ctx, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only, out string) (err error) {
+	wanted, err := choose(only)
+	if err != nil {
+		return err
+	}
+	p, err := platform.New()
+	if err != nil {
+		return err
+	}
+	if err := p.Purge(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Purge(context.WithoutCancel(ctx))) }()
+	if !wanted["boot"] {
+		if _, err := p.Boot(ctx); err != nil {
+			return err
+		}
+	}
+	results, err := measureAll(ctx, p, wanted)
+	// What was measured before a failure is worth keeping.
+	return errors.Join(err, measure.Table(os.Stdout, results), measure.NewRun(results).Save(out), say("\nResults are in %s\n", out))
+}
+
+func measureAll(ctx context.Context, p *platform.Platform, wanted map[string]bool) ([]measure.Result, error) {
+	var results []measure.Result
+	started := time.Now()
+	for _, s := range suites {
+		if !wanted[s.name] {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%7.3fs %s: %s\n", time.Since(started).Seconds(), s.name, s.about)
+		more, err := s.run(ctx, p)
+		results = append(results, more...)
+		if err != nil {
+			return results, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%7.3fs done\n", time.Since(started).Seconds())
+	return results, nil
+}
+
+// choose reads -only; empty means every suite.
+func choose(only string) (map[string]bool, error) {
+	wanted := map[string]bool{}
+	for _, s := range suites {
+		wanted[s.name] = only == ""
+	}
+	if only == "" {
+		return wanted, nil
+	}
+	for name := range strings.SplitSeq(only, ",") {
+		if _, ok := wanted[name]; !ok {
+			return nil, fmt.Errorf("-only %q: no such suite; there are: %s", name, strings.Join(slices.Sorted(maps.Keys(wanted)), ", "))
+		}
+		wanted[name] = true
+	}
+	return wanted, nil
+}
+
+func say(format string, args ...any) error {
+	_, err := fmt.Fprintf(os.Stderr, format, args...)
+	return err
+}
