@@ -56,6 +56,7 @@ func New() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("name", completeInstances)
 	root.AddCommand(
 		newDoctor(a),
+		newDemo(a),
 		newUp(a),
 		newDown(a),
 		newStatus(a),
