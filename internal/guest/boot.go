@@ -1,10 +1,8 @@
 package guest
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// moduleList names the kernel modules to load, one path a line, each after
-// those it needs. The guest image has it.
-const moduleList = "/lib/modules/load"
+// modulesDir holds kernel modules, named so that each comes after those it
+// needs.
+const modulesDir = "/modules"
 
 // boot makes the machine usable: file systems, modules, loopback.
 func boot() error {
@@ -73,22 +71,19 @@ func mountKernelFiles() error {
 	return nil
 }
 
+// loadModules loads what the guest image brought, in the order of the files'
+// names; a kernel with everything built in has none.
 func loadModules() error {
-	list, err := os.Open(moduleList)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // a kernel with everything built in
-	}
+	files, err := filepath.Glob(modulesDir + "/*.ko")
 	if err != nil {
 		return err
 	}
-	defer list.Close()
-	lines := bufio.NewScanner(list)
-	for lines.Scan() {
-		if err := loadModule(lines.Text()); err != nil {
-			return fmt.Errorf("load module %s: %w", lines.Text(), err)
+	for _, file := range files {
+		if err := loadModule(file); err != nil {
+			return fmt.Errorf("load module %s: %w", file, err)
 		}
 	}
-	return lines.Err()
+	return nil
 }
 
 func loadModule(path string) error {

@@ -6,7 +6,6 @@ import (
 	"regexp"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -15,7 +14,6 @@ type container struct {
 	spec   *wire.Container
 	root   *rootfs
 	cgroup cgroup
-	devpts int // its pseudo-terminals' file system
 	init   *process
 	extra  map[string]*process
 	plans  map[string]*wire.Process // extra processes that have not started
@@ -43,7 +41,7 @@ func (a *agent) create(spec *wire.Container) (_ *wire.Empty, err error) {
 	if _, exists := a.containers[spec.ID]; exists {
 		return nil, fmt.Errorf("%w: container %s", errdefs.ErrAlreadyExists, spec.ID)
 	}
-	c := &container{spec: spec, devpts: -1, extra: map[string]*process{}, plans: map[string]*wire.Process{}}
+	c := &container{spec: spec, extra: map[string]*process{}, plans: map[string]*wire.Process{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.discard())
@@ -55,39 +53,13 @@ func (a *agent) create(spec *wire.Container) (_ *wire.Empty, err error) {
 	if c.cgroup, err = newCgroup(spec.ID, spec.Limits); err != nil {
 		return nil, err
 	}
-	if c.devpts, err = newDevpts(); err != nil {
-		return nil, err
-	}
-	files, err := newStdio(&spec.Process, c.devpts)
+	files, err := newStdio(&spec.Process, c.root.pts)
 	if err != nil {
 		return nil, err
 	}
 	c.init = newProcess(files)
 	a.containers[spec.ID] = c
 	return &wire.Empty{}, nil
-}
-
-// newDevpts makes a pseudo-terminal file system that is mounted nowhere yet.
-func newDevpts() (int, error) {
-	fs, err := unix.Fsopen("devpts", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("make devpts: %w", err)
-	}
-	defer unix.Close(fs)
-	for _, option := range [][2]string{{"newinstance", ""}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}} {
-		if option[1] == "" {
-			err = unix.FsconfigSetFlag(fs, option[0])
-		} else {
-			err = unix.FsconfigSetString(fs, option[0], option[1])
-		}
-		if err != nil {
-			return -1, fmt.Errorf("make devpts: %s: %w", option[0], err)
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, fmt.Errorf("make devpts: %w", err)
-	}
-	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
 }
 
 // exec prepares one more process.
@@ -107,7 +79,7 @@ func (a *agent) exec(c *wire.Command) (*wire.Empty, error) {
 	if _, exists := of.extra[c.Exec]; exists {
 		return nil, fmt.Errorf("%w: process %s", errdefs.ErrAlreadyExists, c.Exec)
 	}
-	files, err := newStdio(&c.Process, of.devpts)
+	files, err := newStdio(&c.Process, of.root.pts)
 	if err != nil {
 		return nil, err
 	}
@@ -269,9 +241,6 @@ func (c *container) discard() error {
 	}
 	if c.cgroup.path != "" {
 		errs = append(errs, c.cgroup.remove())
-	}
-	if c.devpts >= 0 {
-		unix.Close(c.devpts)
 	}
 	if c.root != nil {
 		errs = append(errs, c.root.remove())

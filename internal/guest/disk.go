@@ -22,7 +22,9 @@ func disk(address uint32) (string, error) {
 	for deadline := time.Now().Add(diskWait); ; time.Sleep(time.Millisecond) {
 		if found, _ := filepath.Glob(pattern); len(found) > 0 {
 			file := filepath.Join("/dev", filepath.Base(found[0]))
-			if _, err := os.Stat(file); err == nil {
+			// The kernel names a disk before it can be used.
+			if f, err := os.Open(file); err == nil {
+				f.Close()
 				return file, nil
 			}
 		}

@@ -48,6 +48,7 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 		return nil, nil, err
 	}
 	files(p, c.init.files)
+	oomScore(p, &c.spec.Process)
 	p.NewCgroupView()
 	p.PrivateMounts()
 	p.PivotRoot(c.root.path)
@@ -91,7 +92,9 @@ func (a *agent) joinPod(p *launch.Program, spec *wire.Container) error {
 		return nil
 	}
 	if a.holder == nil {
-		return errors.New("the pod was configured without a PID namespace of its own")
+		if err := a.holdPIDNamespace(); err != nil {
+			return fmt.Errorf("make the pod's PID namespace: %w", err)
+		}
 	}
 	pidfd, running := a.holder.running()
 	if !running {
@@ -99,6 +102,13 @@ func (a *agent) joinPod(p *launch.Program, spec *wire.Container) error {
 	}
 	p.InPIDNamespaceOf(pidfd)
 	return nil
+}
+
+// oomScore is set while the agent's own /proc is in view.
+func oomScore(p *launch.Program, spec *wire.Process) {
+	if spec.OOMScore != 0 {
+		p.WriteFile("/proc/self/oom_score_adj", strconv.FormatInt(spec.OOMScore, 10))
+	}
 }
 
 func files(p *launch.Program, s *stdio) {
@@ -113,7 +123,7 @@ func (a *agent) mounts(p *launch.Program, c *container) (held trees, err error) 
 		var tree int
 		switch {
 		case m.Type == "devpts":
-			if tree, err = unix.OpenTree(c.devpts, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
+			if tree, err = unix.OpenTree(unix.AT_FDCWD, c.root.pts, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
 				return held, fmt.Errorf("mount %s: %w", target, err)
 			}
 		case m.Volume != "":
@@ -183,7 +193,7 @@ func console(p *launch.Program, c *container) (trees, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := unix.OpenTree(c.devpts, strconv.FormatUint(uint64(n), 10), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree, err := unix.OpenTree(unix.AT_FDCWD, path.Join(c.root.pts, strconv.FormatUint(uint64(n), 10)), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("mount the console: %w", err)
 	}
@@ -280,6 +290,7 @@ func (a *agent) extraProgram(c *container, spec *wire.Process, s *stdio, pidfd i
 	p := launch.New(0, int(group.Fd()))
 	p.InPIDNamespaceOf(pidfd)
 	files(p, s)
+	oomScore(p, spec)
 	p.Join(pidfd, unix.CLONE_NEWNS|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS|unix.CLONE_NEWCGROUP)
 	a.become(p, spec)
 	return p, func() { group.Close() }, nil

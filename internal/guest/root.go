@@ -17,6 +17,7 @@ const containersDir = stateDir + "/containers"
 type rootfs struct {
 	dir     string // holds the two
 	path    string // where it is mounted
+	pts     string // where its pseudo-terminals are
 	mounted []string
 }
 
@@ -36,6 +37,9 @@ func (a *agent) makeRoot(id string, root wire.Root) (_ *rootfs, err error) {
 	if err := r.mount("tmpfs", writable, "tmpfs", unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d", root.Size)); err != nil {
 		return nil, err
 	}
+	if err := r.terminals(); err != nil {
+		return nil, err
+	}
 	if len(root.Layers) == 0 {
 		r.path = writable
 		return r, nil
@@ -49,6 +53,16 @@ func (a *agent) makeRoot(id string, root wire.Root) (_ *rootfs, err error) {
 		lower = append(lower, dir)
 	}
 	return r, r.overlay(writable, lower)
+}
+
+// terminals makes the container's own set of pseudo-terminals, which the agent
+// opens and the container mounts.
+func (r *rootfs) terminals() error {
+	r.pts = filepath.Join(r.dir, "pts")
+	if err := os.Mkdir(r.pts, 0o755); err != nil {
+		return err
+	}
+	return r.mount("devpts", r.pts, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
 }
 
 func (r *rootfs) overlay(writable string, lower []string) error {

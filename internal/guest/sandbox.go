@@ -44,11 +44,6 @@ func (a *agent) configure(s *wire.Sandbox) (*wire.Guest, error) {
 	if err := a.makeShm(s.ShmSize); err != nil {
 		return nil, err
 	}
-	if s.SharePID {
-		if err := a.holdPIDNamespace(); err != nil {
-			return nil, err
-		}
-	}
 	return describe()
 }
 
@@ -110,7 +105,8 @@ func sysctl(p wire.Pair) error {
 	return nil
 }
 
-// holdPIDNamespace starts the process that a shared PID namespace begins with.
+// holdPIDNamespace starts the process that the pod's PID namespace begins
+// with, for the first container that wants to be in it.
 func (a *agent) holdPIDNamespace() error {
 	p := launch.New(unix.CLONE_NEWPID, -1)
 	p.Pause()

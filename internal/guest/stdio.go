@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 	"unsafe"
@@ -25,9 +26,9 @@ type stdio struct {
 	copying sync.WaitGroup // of output
 }
 
-// newStdio makes what p asks for. devpts is the container's pseudo-terminal
-// file system.
-func newStdio(p *wire.Process, devpts int) (_ *stdio, err error) {
+// newStdio makes what p asks for. pts is where the container's
+// pseudo-terminals are.
+func newStdio(p *wire.Process, pts string) (_ *stdio, err error) {
 	s := &stdio{}
 	defer func() {
 		if err != nil {
@@ -35,7 +36,7 @@ func newStdio(p *wire.Process, devpts int) (_ *stdio, err error) {
 		}
 	}()
 	if p.Terminal {
-		return s, s.openTerminal(p, devpts)
+		return s, s.openTerminal(p, pts)
 	}
 	if s.child[0], s.in, err = pipe(p.Stdin, false); err != nil {
 		return nil, err
@@ -61,8 +62,8 @@ func pipe(wanted, output bool) (child, agent *os.File, err error) {
 	return r, w, err
 }
 
-func (s *stdio) openTerminal(p *wire.Process, devpts int) error {
-	fd, err := unix.Openat(devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+func (s *stdio) openTerminal(p *wire.Process, pts string) error {
+	fd, err := unix.Open(filepath.Join(pts, "ptmx"), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open a terminal: %w", err)
 	}

@@ -172,6 +172,9 @@ func (a *agent) volumeTree(m wire.Mount) (_ int, err error) {
 	defer unix.Close(at)
 	if m.Path != "" {
 		how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+		if v.kind == wire.Scratch {
+			makeInner(v.path, m.Path)
+		}
 		inner, err := unix.Openat2(at, m.Path, how)
 		if err != nil {
 			return -1, fmt.Errorf("path %s in the volume: %w", m.Path, err)
@@ -188,6 +191,17 @@ func (a *agent) volumeTree(m wire.Mount) (_ int, err error) {
 		return -1, err
 	}
 	return tree, nil
+}
+
+// makeInner makes a folder in a volume, as the kubelet did in the host's. What
+// cannot be made is found missing by who opens it.
+func makeInner(volume, inner string) {
+	root, err := os.OpenRoot(volume)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	_ = root.MkdirAll(filepath.Clean(inner), 0o777)
 }
 
 // attributes are the MOUNT_ATTR_ flags for mount(2)'s.

@@ -8,8 +8,6 @@ type Sandbox struct {
 	Links    []Link
 	Sysctls  []Pair
 	ShmSize  uint64 // bytes of the /dev/shm that containers share
-	// SharePID gives all containers of the pod one PID namespace.
-	SharePID bool
 }
 
 func (m *Sandbox) fields(c *coder) {
@@ -19,7 +17,6 @@ func (m *Sandbox) fields(c *coder) {
 	list(c, &m.Links, func(c *coder, v *Link) { v.fields(c) })
 	pairs(c, &m.Sysctls)
 	c.uint64(&m.ShmSize)
-	c.bool(&m.SharePID)
 }
 
 // Link is a network interface, which is found by the hardware address that the
