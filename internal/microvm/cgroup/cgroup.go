@@ -1,0 +1,107 @@
+// Package cgroup makes and removes the control group that a pod's virtual
+// machine runs in, below the pod's own, on hosts with either version of them
+// or both. The pod's group has the limits; this one has none.
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Create makes the group in every hierarchy that has its parent. An empty name
+// is no group.
+func Create(name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := check(name); err != nil {
+		return err
+	}
+	made := false
+	err := each(func(root string) error {
+		dir := filepath.Join(root, name)
+		if _, err := os.Stat(filepath.Dir(dir)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		made = true
+		return inherit(root, dir)
+	})
+	if err == nil && !made {
+		err = errors.New("no hierarchy has its parent")
+	}
+	if err != nil {
+		return fmt.Errorf("make the control group %s: %w", name, err)
+	}
+	return nil
+}
+
+// check refuses systemd's form of the name.
+func check(name string) error {
+	if strings.Count(name, ":") == 2 {
+		return fmt.Errorf("control group %s is systemd's to make; a microVM needs SystemdCgroup = false and the kubelet's cgroupDriver: cgroupfs", name)
+	}
+	if !filepath.IsLocal(strings.TrimPrefix(name, "/")) {
+		return fmt.Errorf("control group %s is outside of the hierarchy", name)
+	}
+	return nil
+}
+
+// inherit fills in what a new group of version 1's cpuset must be told before
+// it can hold a process.
+func inherit(root, dir string) error {
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		value, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || len(strings.TrimSpace(string(value))) > 0 {
+			continue
+		}
+		parent, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file))
+		if err != nil || len(strings.TrimSpace(string(parent))) == 0 {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), parent, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Remove takes the group away. Processes that have just been killed may still
+// be in it for a moment.
+func Remove(name string) error {
+	if name == "" || check(name) != nil {
+		return nil
+	}
+	return each(func(root string) error {
+		var err error
+		for range 50 {
+			if err = os.Remove(filepath.Join(root, name)); err == nil || errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return fmt.Errorf("remove the control group: %w", err)
+	})
+}
+
+// each calls f with the mount point of each hierarchy, once.
+func each(f func(root string) error) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup", "cgroup2"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, m := range mounts {
+		errs = append(errs, f(m.Mountpoint))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,92 @@
+package pod
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/template"
+	"redoubt.dev/redoubt/internal/microvm/vmm"
+	"redoubt.dev/redoubt/internal/microvm/vmm/qemu"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+const (
+	// templatesDir holds what any shim on the machine can use again: it is a
+	// cache, of nothing that is a pod's.
+	templatesDir = "/var/cache/redoubt/microvm"
+	// imageDir holds the guest image, beside the shim's own program.
+	imageDir = "guest"
+	// bootMemory is what every machine starts with, in bytes. More is added.
+	bootMemory = 256 << 20
+	// shmSize is /dev/shm's, as with other runtimes, in bytes.
+	shmSize = 64 << 20
+	// firstUID begins the users that machines run as, one each: a range that
+	// nothing else on a host uses.
+	firstUID = 0x60000000
+	uidBits  = 28
+)
+
+// ConfigOf is the machine for the pod whose first container is id.
+func ConfigOf(id string, s *specs.Spec) (Config, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Config{}, fmt.Errorf("find the guest image: %w", err)
+	}
+	c := Config{
+		Store: template.Store{
+			Dir:   templatesDir,
+			Image: qemu.ImageIn(filepath.Join(filepath.Dir(self), imageDir)),
+			Await: wire.AwaitGuest,
+		},
+		Shape:  shape(),
+		Cgroup: s.Linux.CgroupsPath,
+		UID:    user(id),
+		Sandbox: wire.Sandbox{
+			Hostname: s.Hostname,
+			ShmSize:  shmSize,
+		},
+	}
+	return c, c.namespaces(s)
+}
+
+// namespaces takes what the pod's own container says about the pod's.
+func (c *Config) namespaces(s *specs.Spec) error {
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			c.NetNS = n.Path
+		}
+	}
+	for name, value := range s.Linux.Sysctl {
+		c.Sandbox.Sysctls = append(c.Sandbox.Sysctls, wire.Pair{Name: name, Value: value})
+	}
+	if c.NetNS == "" {
+		return fmt.Errorf("%w: hostNetwork: a microVM pod cannot use the host's network; leave it out or use another RuntimeClass", errdefs.ErrInvalidArgument)
+	}
+	return nil
+}
+
+// shape is the same for all pods, so that they share one template. What a pod
+// gets is decided after the start.
+func shape() vmm.Shape {
+	return vmm.Shape{
+		Accelerator: vmm.Emulation,
+		CPUs:        1, MaxCPUs: runtime.NumCPU(),
+		Memory: bootMemory, MaxMemory: bootMemory,
+	}
+}
+
+// user is the machine's own.
+func user(id string) uint32 {
+	sum := sha256.Sum256([]byte(id))
+	return firstUID | binary.BigEndian.Uint32(sum[:4])>>(32-uidBits)
+}
+
+// Writable is how much a container may write to its root file system, which
+// is in the guest's memory, in bytes.
+func (p *Pod) Writable() uint64 { return p.guest.Memory / 2 }

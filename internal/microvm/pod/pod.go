@@ -1,0 +1,173 @@
+// Package pod is one pod's virtual machine as the shim uses it: started from
+// the template, joined to the pod's network, told who it is, and ended.
+//
+// Start returns as soon as the machine's process runs; the machine gets its
+// identity meanwhile. Every call to the guest waits for that. A machine that
+// cannot be configured is killed, which everybody sees as its end.
+package pod
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/containerd/log"
+	"redoubt.dev/redoubt/internal/microvm/cgroup"
+	"redoubt.dev/redoubt/internal/microvm/network"
+	"redoubt.dev/redoubt/internal/microvm/template"
+	"redoubt.dev/redoubt/internal/microvm/vmm"
+	"redoubt.dev/redoubt/internal/microvm/volume"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// configureLimit is how long a machine may take until it is its pod's. A copy
+// takes a fifth of a second; a busy host much longer.
+const configureLimit = 2 * time.Minute
+
+// Config is one pod's machine.
+type Config struct {
+	Store   template.Store
+	Shape   vmm.Shape
+	NetNS   string // the network namespace's path
+	Cgroup  string
+	UID     uint32 // the machine's own user and group
+	Sandbox wire.Sandbox
+	// OnEvent is called for what happens in the guest unasked.
+	OnEvent func(wire.Event)
+}
+
+// Pod is a running pod.
+type Pod struct {
+	machine vmm.Machine
+	volumes *volume.Watcher
+	stop    context.CancelFunc
+	cgroup  string
+
+	ready   chan struct{} // closed once what follows is set
+	session *wire.Session
+	guest   wire.Guest
+	err     error
+
+	disks *disks
+}
+
+// Start starts the machine. ctx bounds the start alone.
+func Start(ctx context.Context, c Config) (_ *Pod, err error) {
+	if err := cgroup.Create(c.Cgroup); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, cgroup.Remove(c.Cgroup))
+		}
+	}()
+	joined, err := network.Join(c.NetNS)
+	if err != nil {
+		return nil, err
+	}
+	defer joined.Tap.Close()
+	from, err := c.Store.Open(ctx, c.Shape)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := from.Clone(ctx, vmm.Config{Tap: joined.Tap, Cgroup: c.Cgroup, UID: c.UID, GID: c.UID})
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := volume.NewWatcher()
+	if err != nil {
+		machine.Kill()
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p := &Pod{machine: machine, volumes: watcher, stop: stop, cgroup: c.Cgroup, ready: make(chan struct{}), disks: newDisks(machine)}
+	if joined.Link.Name != "" {
+		hardware, err := net.ParseMAC(vmm.MAC)
+		if err != nil {
+			return nil, err
+		}
+		joined.Link.Hardware = hardware
+		c.Sandbox.Links = []wire.Link{joined.Link}
+	}
+	go p.configure(background, c)
+	return p, nil
+}
+
+// configure greets the agent and makes the machine the pod's.
+func (p *Pod) configure(ctx context.Context, c Config) {
+	defer close(p.ready)
+	limited, cancel := context.WithTimeout(ctx, configureLimit)
+	defer cancel()
+	if p.err = p.greet(limited, c); p.err != nil {
+		p.err = fmt.Errorf("configure the virtual machine: %w", p.err)
+		p.machine.Kill()
+		return
+	}
+	go p.volumes.Run(ctx, p.refresh)
+	go p.events(ctx, c.OnEvent)
+}
+
+func (p *Pod) greet(ctx context.Context, c Config) (err error) {
+	if p.session, err = wire.Host(p.machine.Channel()); err != nil {
+		return err
+	}
+	c.Sandbox.Entropy = make([]byte, 64)
+	_, _ = rand.Read(c.Sandbox.Entropy) // never fails
+	c.Sandbox.Time = time.Now().UnixNano()
+	return p.session.Call(ctx, wire.Configure, &c.Sandbox, &p.guest)
+}
+
+// Session waits until the machine is the pod's and returns the way to its
+// agent.
+func (p *Pod) Session(ctx context.Context) (*wire.Session, error) {
+	select {
+	case <-p.ready:
+		return p.session, p.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Guest describes the guest, once Session has returned.
+func (p *Pod) Guest() wire.Guest { return p.guest }
+
+// events passes on what the guest reports.
+func (p *Pod) events(ctx context.Context, on func(wire.Event)) {
+	stream, err := p.session.Open(ctx, wire.Events, &wire.Empty{}, &wire.Empty{})
+	if err != nil {
+		return
+	}
+	defer stream.Close()
+	for {
+		e, err := wire.ReadEvent(stream)
+		if err != nil {
+			return
+		}
+		on(*e)
+	}
+}
+
+// PID is the machine's process.
+func (p *Pod) PID() int { return p.machine.PID() }
+
+// Done is closed when the machine has ended.
+func (p *Pod) Done() <-chan struct{} { return p.machine.Done() }
+
+// Exit says how it ended.
+func (p *Pod) Exit() vmm.Exit { return p.machine.Exit() }
+
+// Pause stops the whole machine, Resume lets it go on.
+func (p *Pod) Pause(ctx context.Context) error  { return p.machine.Pause(ctx) }
+func (p *Pod) Resume(ctx context.Context) error { return p.machine.Resume(ctx) }
+
+// Kill ends the machine at once and everything with it.
+func (p *Pod) Kill() {
+	p.stop()
+	p.machine.Kill()
+	if err := cgroup.Remove(p.cgroup); err != nil {
+		log.L.WithError(err).Warn("control group left behind")
+	}
+}

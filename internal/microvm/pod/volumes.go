@@ -1,0 +1,89 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/log"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/volume"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// shm is the guest's name for the /dev/shm that containers share; it makes it
+// by itself.
+const shm = "shm"
+
+// Mount brings the host's mounts of a container into the guest and replaces,
+// in mounts, their paths on the host by the volumes' names. It returns the
+// plans of those that are wanted back.
+func (p *Pod) Mount(ctx context.Context, mounts []wire.Mount, host []specs.Mount) ([]volume.Plan, error) {
+	plans := map[string]volume.Plan{} // by target
+	var back []volume.Plan
+	for _, m := range host {
+		plan, err := volume.For(m)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.put(ctx, plan); err != nil {
+			return nil, fmt.Errorf("volume at %s: %w", m.Destination, err)
+		}
+		if plan.WriteBack {
+			back = append(back, plan)
+		}
+		plans[m.Destination] = plan
+	}
+	for i := range mounts {
+		if m := &mounts[i]; m.Volume != "" {
+			plan := plans[m.Target]
+			m.Volume, m.Path = plan.ID, plan.Path
+		}
+	}
+	return back, nil
+}
+
+// put makes a volume in the guest and has it watched if it is a copy.
+func (p *Pod) put(ctx context.Context, plan volume.Plan) error {
+	if plan.ID == shm {
+		return nil
+	}
+	if plan.Kind == wire.Copy {
+		// Watched first, so that no change is missed.
+		if err := p.volumes.Add(plan); err != nil {
+			return err
+		}
+	}
+	return p.send(ctx, plan)
+}
+
+func (p *Pod) send(ctx context.Context, plan volume.Plan) error {
+	session, err := p.Session(ctx)
+	if err != nil {
+		return err
+	}
+	content, err := plan.Read()
+	if err != nil {
+		return err
+	}
+	return session.Call(ctx, wire.PutVolume, content, &wire.Empty{})
+}
+
+// refresh brings a volume up to date.
+func (p *Pod) refresh(plan volume.Plan) {
+	ctx, cancel := context.WithTimeout(context.Background(), configureLimit)
+	defer cancel()
+	if err := p.send(ctx, plan); err != nil && !volume.IsGone(err) {
+		log.L.WithError(err).WithField("volume", plan.Source).Error("volume not brought up to date in the guest")
+	}
+}
+
+// File reads a volume that is one file back from the guest.
+func (p *Pod) File(ctx context.Context, plan volume.Plan) ([]byte, error) {
+	session, err := p.Session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var content wire.Content
+	err = session.Call(ctx, wire.GetFile, &wire.Ref{ID: plan.ID}, &content)
+	return content.Data, err
+}

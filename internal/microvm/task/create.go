@@ -1,0 +1,142 @@
+package task
+
+import (
+	"context"
+	"fmt"
+
+	eventstypes "github.com/containerd/containerd/api/events"
+	api "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"redoubt.dev/redoubt/internal/microvm/layers"
+	"redoubt.dev/redoubt/internal/microvm/pod"
+	"redoubt.dev/redoubt/internal/microvm/spec"
+	"redoubt.dev/redoubt/internal/microvm/stdio"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// Annotations that containerd's CRI gives a pod's containers.
+const (
+	typeAnnotation = "io.kubernetes.cri.container-type"
+	sandboxType    = "sandbox"
+)
+
+// Create makes a container: of the pod's own the machine, of others their
+// place in the guest.
+func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.CreateTaskResponse, error) {
+	if err := s.create(ctx, r); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	pid := s.pid()
+	s.events.send(&eventstypes.TaskCreate{
+		ContainerID: r.ID, Bundle: r.Bundle, Rootfs: r.Rootfs, Pid: pid,
+		IO: &eventstypes.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal},
+	})
+	return &api.CreateTaskResponse{Pid: pid}, nil
+}
+
+func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest) (err error) {
+	if r.Checkpoint != "" {
+		return fmt.Errorf("%w: restore of a container in a microVM", errdefs.ErrNotImplemented)
+	}
+	c := &container{id: r.ID, bundle: r.Bundle, execs: map[string]*process{}}
+	if err := s.reserve(c); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.forget(c.id)
+		}
+	}()
+	if c.spec, err = spec.Read(r.Bundle); err != nil {
+		return err
+	}
+	c.machine = c.spec.Annotations[typeAnnotation] == sandboxType
+	machine, err := s.ensurePod(ctx, c)
+	if err != nil {
+		return err
+	}
+	p := newProcess(wire.Ref{ID: c.id}, stdio.Paths{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal}, c.spec.Process)
+	if !c.machine {
+		if err := s.createInGuest(ctx, machine, c, p, r); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.init = p
+	return nil
+}
+
+// reserve takes the container's name.
+func (s *Service) reserve(c *container) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, exists := s.containers[c.id]; exists {
+		return fmt.Errorf("%w: container %s", errdefs.ErrAlreadyExists, c.id)
+	}
+	s.containers[c.id] = c
+	return nil
+}
+
+func (s *Service) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.containers, id)
+}
+
+// ensurePod returns the pod's machine, started for its first container.
+func (s *Service) ensurePod(ctx context.Context, c *container) (*pod.Pod, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pod != nil {
+		return s.pod, nil
+	}
+	config, err := pod.ConfigOf(c.id, c.spec)
+	if err != nil {
+		return nil, err
+	}
+	config.OnEvent = s.onGuestEvent
+	machine, err := pod.Start(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s.pod = machine
+	go s.awaitMachine(machine)
+	return machine, nil
+}
+
+func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *container, p *process, r *api.CreateTaskRequest) error {
+	files, err := layers.Of(r.Rootfs)
+	if err != nil {
+		return err
+	}
+	out, host, err := spec.Container(c.id, c.spec, streams(p.paths))
+	if err != nil {
+		return err
+	}
+	session, err := machine.Session(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Root.Layers, err = machine.Layers(ctx, files); err != nil {
+		return err
+	}
+	out.Root.Size = machine.Writable()
+	if c.back, err = machine.Mount(ctx, out.Mounts, host); err != nil {
+		return err
+	}
+	if err := session.Call(ctx, wire.Create, out, &wire.Empty{}); err != nil {
+		return err
+	}
+	copier, err := stdio.Attach(s.context, session, &p.ref, p.paths)
+	if err != nil {
+		return err
+	}
+	p.attach(copier)
+	return nil
+}
+
+func streams(p stdio.Paths) spec.Streams {
+	return spec.Streams{Stdin: p.Stdin != "", Stdout: p.Stdout != "", Stderr: p.Stderr != "", Terminal: p.Terminal}
+}

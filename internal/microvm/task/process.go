@@ -1,0 +1,130 @@
+package task
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	tasks "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/stdio"
+	"redoubt.dev/redoubt/internal/microvm/volume"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// killed is the exit code of a process that was killed with SIGKILL.
+const killed = 137
+
+// container is one of the pod's. Its fields are set before init is, and do not
+// change then.
+type container struct {
+	id, bundle string
+	spec       *specs.Spec
+	machine    bool // the pod's own container
+	back       []volume.Plan
+	init       *process
+
+	mu     sync.Mutex // guards what follows
+	execs  map[string]*process
+	paused bool
+}
+
+// process is a container's first one or one more.
+type process struct {
+	ref   wire.Ref
+	paths stdio.Paths
+	spec  *specs.Process
+
+	mu     sync.Mutex // guards what follows
+	copier *stdio.Copier
+	status tasks.Status
+	exit   exit
+	done   chan struct{} // closed at its end
+}
+
+// exit is a process's end.
+type exit struct {
+	status uint32
+	at     time.Time
+}
+
+func newProcess(ref wire.Ref, paths stdio.Paths, spec *specs.Process) *process {
+	return &process{ref: ref, paths: paths, spec: spec, status: tasks.Status_CREATED, done: make(chan struct{})}
+}
+
+func (c *container) process(exec string) (*process, error) {
+	if exec == "" {
+		return c.init, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.execs[exec]
+	if !ok {
+		return nil, fmt.Errorf("%w: process %s of container %s", errdefs.ErrNotFound, exec, c.id)
+	}
+	return p, nil
+}
+
+// running lists the extra processes that have not ended.
+func (c *container) running() []*process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var list []*process
+	for _, p := range c.execs {
+		if status, _ := p.state(); status == tasks.Status_RUNNING {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (p *process) state() (tasks.Status, exit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status, p.exit
+}
+
+// begin moves a created process to running.
+func (p *process) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status == tasks.Status_CREATED {
+		p.status = tasks.Status_RUNNING
+	}
+}
+
+// set moves a process between running and paused.
+func (p *process) set(status tasks.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status != tasks.Status_STOPPED {
+		p.status = status
+	}
+}
+
+// end records the end and says whether it is news. Whoever waits is told by
+// announce, once the event is on its way.
+func (p *process) end(e exit) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.status == tasks.Status_STOPPED {
+		return false
+	}
+	p.status, p.exit = tasks.Status_STOPPED, e
+	return true
+}
+
+func (p *process) announce() { close(p.done) }
+
+func (p *process) attach(c *stdio.Copier) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.copier = c
+}
+
+func (p *process) streams() *stdio.Copier {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.copier
+}
