@@ -68,17 +68,24 @@ func Up(ctx context.Context, inst instance.Instance, opts Options, out io.Writer
 	b := &boot{inst: inst, opts: opts, engine: engine, out: out}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := b.run(ctx, cancel); err != nil {
-		return errors.Join(err, b.end())
+	err = b.run(ctx, cancel)
+	if err == nil {
+		err = b.serve(ctx, ready)
 	}
+	cancel() // what runs in the background ends with ctx, and end waits for it
+	return errors.Join(err, b.end())
+}
+
+// serve says that the instance is ready and returns when ctx ends.
+func (b *boot) serve(ctx context.Context, ready func(instance.State)) error {
 	state := b.state()
 	state.Ready = true
-	if err := inst.SaveState(state); err != nil {
-		return errors.Join(err, b.end())
+	if err := b.inst.SaveState(state); err != nil {
+		return err
 	}
 	ready(state)
 	<-ctx.Done()
-	return b.end()
+	return nil
 }
 
 func (b *boot) run(ctx context.Context, stop context.CancelFunc) error {

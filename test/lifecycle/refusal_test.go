@@ -71,6 +71,31 @@ func TestUpRefuses(t *testing.T) {
 	}
 }
 
+// A boot that does not succeed ends what it started and says why.
+func TestFailedBootLeavesNothing(t *testing.T) {
+	redoubt, err := platform.Program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(redoubt, "up", "--name=failed", "--data-dir="+t.TempDir(), "--http-port=0", "--api-port=0", "--wait=1s")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "not done within 1s (--wait)") {
+		t.Errorf("%v, want exit code 1 and the reason:\n%s", err, out)
+	}
+	after, err := look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := after.since(before); len(left) > 0 {
+		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+	}
+}
+
 // Purging never reaches through a mount that somebody made in the data folder.
 func TestPurgeKeepsForeignMounts(t *testing.T) {
 	p, err := platform.Boot("mounted", "--bare")
