@@ -9,10 +9,11 @@
 PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
 	nftables iproute2 kmod procps \
 	mmdebstrap busybox-static \
+	qemu-system-x86 dpkg \
 	ca-certificates curl
 
 # Only tests and benchmarks need these.
-TEST_PACKAGES := python3-minimal nodejs qemu-system-x86 wrk nginx-light
+TEST_PACKAGES := python3-minimal nodejs wrk nginx-light
 
 # The same flags for the program, the checks and the tests let them share what
 # is compiled.
@@ -20,18 +21,18 @@ export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false -gcflags=all=-dwarf=false
 TOOL := go tool -modfile=.ci/tools.mod
 
-.PHONY: demo test bench build engine deps test-deps lint generate clean
+.PHONY: demo test bench build engine deps test-deps lint generate clean guest
 
-demo: deps engine build
+demo: deps engine build guest
 	bin/redoubt up --detach
 	bin/redoubt demo
 
-test: deps test-deps engine build lint
+test: deps test-deps engine build guest lint
 	go test $$(go list ./... | grep -v redoubt/test)
 	cd engine/gvisor && go test ./...
 	go test -p 1 -count 1 -timeout 30m ./test/...
 
-bench: deps test-deps engine build
+bench: deps test-deps engine build guest
 	go run ./bench
 
 build:
@@ -39,6 +40,10 @@ build:
 
 engine:
 	@engine/build.sh
+
+# What a microVM boots.
+guest:
+	@guest/build.sh
 
 deps:
 	@.ci/install $(PACKAGES)

@@ -40,17 +40,25 @@ fetch() {
 
 mkdir -p "$cache" "$out"
 # Without the archive's lists, a kernel fetched earlier will do.
-if found=$(newest); then
+have=$(ls -d "$cache/linux-image-"* 2>/dev/null | sort -V | tail -n 1)
+found=$(newest) || found=
+if [ -z "$found$have" ] && [ "$(id -u)" = 0 ]; then
+	apt-get update -qq
+	found=$(newest) || found=
+fi
+if [ -n "$found" ]; then
 	kernel=$cache/$(echo "$found" | tr ' ' _)
 	[ -d "$kernel" ] || fetch "${found% *}" "$kernel"
 else
-	kernel=$(ls -d "$cache/linux-image-"* 2>/dev/null | sort -V | tail -n 1)
+	kernel=$have
 	[ -n "$kernel" ] || { echo "apt does not know $meta, the guest's kernel: run: apt-get update" >&2; exit 1; }
 fi
 
 cd "$root"
-CGO_ENABLED=0 go build -trimpath -buildvcs=false -gcflags=all=-dwarf=false -ldflags "-s -w" -o "$out/redoubt-guest" ./cmd/redoubt-guest
-go run ./guest/pack -kernel "$kernel" -init "$out/redoubt-guest" -out "$out"
+# As the Makefile builds everything.
+export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false -gcflags=all=-dwarf=false"
+go build -ldflags "-s -w" -o bin/ ./cmd/redoubt-guest
+go run ./guest/pack -kernel "$kernel" -init bin/redoubt-guest -out "$out"
 # Without a library: it runs with whatever C library QEMU has.
 gcc -Os -shared -fPIC -s -nostdlib -Wall -Wextra -Wl,--build-id=none -o "$out/memory.so.new" guest/memory.c
 cmp -s "$out/memory.so.new" "$out/memory.so" && rm "$out/memory.so.new" || mv "$out/memory.so.new" "$out/memory.so"
