@@ -106,6 +106,10 @@ func start(spec Spec) (*os.Process, error) {
 	if err := group.join(attr); err != nil {
 		return nil, err
 	}
+	// What this process inherited itself must not go on to the jail.
+	if err := unix.CloseRange(3, ^uint(0)>>33, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("keep open files out of the jail (needs Linux 5.11): %w", err)
+	}
 	proc, err := os.StartProcess(spec.Path, spec.Args, &os.ProcAttr{Env: spec.Env, Files: spec.Files, Sys: attr})
 	if leaveErr := group.leave(); err == nil && leaveErr != nil {
 		_ = proc.Kill()

@@ -26,12 +26,14 @@ const (
 	copied
 )
 
-// kernelArguments end a guest whose kernel fails instead of leaving it behind,
-// and keep the boot quiet: each character costs an exit from the guest.
-// Memory that is added is used without anybody's doing. Without noforce, the
-// prospect of memory above 4 GiB takes 64 MiB at once, for devices that cannot
-// reach it; there are none.
-const kernelArguments = "console=ttyS0 quiet panic=-1 memhp_default_state=online swiotlb=noforce"
+// kernelArguments: a guest whose kernel fails ends instead of staying behind,
+// and the boot is quiet, for each character costs an exit from the guest.
+// Memory that is added is used without anybody's doing, up to three times the
+// first for what can be moved, so that it can be taken back. Without noforce,
+// the prospect of memory above 4 GiB takes 64 MiB at once, for devices that
+// cannot reach it; there are none.
+const kernelArguments = "console=ttyS0 quiet panic=-1 swiotlb=noforce " +
+	"memhp_default_state=online memory_hotplug.online_policy=auto-movable"
 
 // arguments is QEMU's command line. It depends on nothing that a pod can say:
 // the shape is numbers, and everything else is constant.

@@ -102,10 +102,11 @@ func (m *Machine) reason() string {
 	if m.ended != "" {
 		return m.ended
 	}
+	reason := "qemu ended: " + m.process.State().String()
 	if complaint := m.complaint(); complaint != nil {
-		return complaint.Error()
+		reason += "; " + complaint.Error()
 	}
-	return "qemu ended: " + m.process.State().String()
+	return reason
 }
 
 // complaint is what QEMU wrote to its standard error, if it wrote anything.

@@ -39,36 +39,32 @@ type slot struct {
 	Path  string         `json:"qom-path"` // empty: not there
 }
 
-// SetCPUs plugs processors in or out, the lowest places first and the highest
-// last.
+// SetCPUs plugs the missing processors in, the lowest places first.
 func (m *Machine) SetCPUs(ctx context.Context, count int) error {
-	if count < m.shape.CPUs || count > m.shape.MaxCPUs {
-		return fmt.Errorf("set processors: %d: use %d to %d", count, m.shape.CPUs, m.shape.MaxCPUs)
+	if count < 1 || count > m.shape.MaxCPUs {
+		return fmt.Errorf("set processors: %d: use 1 to %d", count, m.shape.MaxCPUs)
 	}
 	var slots []slot // the highest first
 	if err := m.monitor.Do(ctx, "query-hotpluggable-cpus", nil, &slots); err != nil {
 		return m.failed("set processors", err)
 	}
-	for i := range slots {
-		number := len(slots) - 1 - i
-		var err error
-		switch present := slots[i].Path != ""; {
-		case number < count && !present:
-			err = m.addCPU(ctx, number, slots[i])
-		case number >= count && present:
-			err = m.unplug(ctx, cpuID(number))
+	if len(slots) < count {
+		return fmt.Errorf("set processors: qemu has %d places for %d", len(slots), count)
+	}
+	for number := range count {
+		s := slots[len(slots)-1-number]
+		if s.Path != "" {
+			continue
 		}
-		if err != nil {
+		if err := m.addCPU(ctx, number, s); err != nil {
 			return m.failed("set processors", err)
 		}
 	}
 	return nil
 }
 
-func cpuID(number int) string { return fmt.Sprintf("cpu%d", number) }
-
 func (m *Machine) addCPU(ctx context.Context, number int, s slot) error {
-	arguments := map[string]any{"driver": s.Type, "id": cpuID(number)}
+	arguments := map[string]any{"driver": s.Type, "id": fmt.Sprintf("cpu%d", number)}
 	for name, value := range s.Props {
 		arguments[name] = value
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,8 +44,10 @@ const (
 	moduleDir   = "/modules"
 	kernelFile  = "/guest/vmlinuz"
 	initrdFile  = "/guest/initramfs"
-	overcommit  = "/proc/sys/vm/overcommit_memory"
 )
+
+// settings are files of the host's that QEMU reads to choose how it maps memory.
+var settings = []string{"/proc/sys/vm/overcommit_memory", "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"}
 
 // Root is a folder that a machine's process sees as its whole file system:
 // QEMU with the libraries and firmware it needs, the guest's kernel and
@@ -110,9 +113,11 @@ func build(ctx context.Context, dir, final, qemu string, image Image) (err error
 		return err
 	}
 	files := map[string]string{kernelFile: image.Kernel, initrdFile: image.Initramfs, memoryGuard: image.MemoryGuard, "/" + program: qemu}
-	// QEMU asks whether memory that nobody uses may be mapped without reserving
-	// it.
-	files[overcommit] = overcommit
+	for _, path := range settings {
+		if exists(path) {
+			files[path] = path
+		}
+	}
 	if err := addFirmware(ctx, qemu, files); err != nil {
 		return err
 	}
@@ -206,7 +211,7 @@ const librariesFile = "libraries"
 func writeLibraries(root string, files map[string]string) error {
 	dirs := map[string]bool{}
 	for path, from := range files {
-		if path == from && path != overcommit { // libraries keep their paths
+		if path == from && !slices.Contains(settings, path) { // libraries keep their paths
 			dirs[filepath.Dir(path)] = true
 		}
 	}
