@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -171,7 +172,7 @@ func (b *boot) setUpNetwork() (err error) {
 	if b.group, err = cgroup.New(b.inst.ID()); err != nil {
 		return err
 	}
-	if err := b.group.Create(""); err != nil {
+	if err := b.makeGroups(); err != nil {
 		return err
 	}
 	if err := b.stopLeftovers(); err != nil {
@@ -184,6 +185,17 @@ func (b *boot) setUpNetwork() (err error) {
 		return err
 	}
 	b.supervisor, err = supervise.New(b.inst.NetNS(), b.inst.LogDir(), b.group)
+	return err
+}
+
+// makeGroups weighs the instance as what it is, a whole platform, not one more
+// process beside the machine's others; and inside it the platform's own
+// processes no less than all pods together, so that busy pods cannot starve
+// what controls them.
+func (b *boot) makeGroups() (err error) {
+	for _, sub := range []string{"", "engine"} {
+		err = errors.Join(err, b.group.Create(sub), b.group.Weigh(sub, runtime.NumCPU()))
+	}
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // pollInterval is short because most of these waits end within a second.
-const pollInterval = 20 * time.Millisecond
+const pollInterval = 50 * time.Millisecond
 
 // containerdReady also brings the pause image and the kubelet, which stops
 // when it finds no runtime.

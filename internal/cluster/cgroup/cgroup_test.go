@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,6 +27,12 @@ func TestTreeFindsKillsAndRemoves(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	if err := tree.Weigh("engine", 3); err != nil {
+		t.Error(err)
+	}
+	if got := weights(t, tree, "engine"); !slices.Equal(got, []string{"3072"}) && !slices.Equal(got, []string{"300"}) {
+		t.Errorf("weights %v, want 3072 (cgroup v1) or 300 (v2)", got)
+	}
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -42,6 +50,22 @@ func TestTreeFindsKillsAndRemoves(t *testing.T) {
 	if err := <-killed; err != nil {
 		t.Error(err)
 	}
+}
+
+// weights are those that the kernel gives the group; hierarchies mounted twice
+// count once.
+func weights(t *testing.T, tree Tree, sub string) []string {
+	t.Helper()
+	var found []string
+	for _, h := range tree.hierarchies {
+		for _, file := range []string{"cpu.shares", "cpu.weight"} {
+			data, err := os.ReadFile(filepath.Join(h.mountpoint, tree.name, sub, file))
+			if value := strings.TrimSpace(string(data)); err == nil && !slices.Contains(found, value) {
+				found = append(found, value)
+			}
+		}
+	}
+	return found
 }
 
 func TestParseMount(t *testing.T) {
