@@ -4,7 +4,8 @@
 //
 // Run wires the parts: watch follows the cluster and fills table (which
 // revision is a request for?) and instance (which pods are ready?); balance
-// queues and divides; proxy carries; report tells the autoscaler.
+// queues and divides; front carries, or proxy where a side speaks HTTP/2;
+// report tells the autoscaler.
 package gateway
 
 import (
@@ -13,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/front"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/proxy"
 	"redoubt.dev/redoubt/internal/gateway/report"
@@ -116,37 +117,30 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 
 // serve takes requests until ctx ends, and drains.
 func (g *gateway) serve(ctx context.Context, listeners []listener) error {
-	server := newServer(g.handler)
-	ended := make(chan error, len(listeners))
+	handed := newHandedOver()
+	second := newHTTP2Server(g.handler)
+	first := front.NewServer(front.Options{Table: g.table, Log: g.log, Other: handed.give, Scheme: "http"})
+	defer first.Close()
+	ended := make(chan error, len(listeners)+1)
 	for _, l := range listeners {
-		go func() { ended <- server.Serve(l) }()
+		go func() { ended <- first.Serve(l, l.public) }()
 	}
+	go func() { ended <- second.Serve(handed) }()
+	var failed error
 	select {
 	case err := <-ended:
-		return errors.Join(fmt.Errorf("serve: %w", err), server.Close())
+		failed = fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
 	g.draining.Store(true)
+	for _, l := range listeners {
+		_ = l.Close()
+	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.Drain)
 	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		return errors.Join(fmt.Errorf("requests were still open after %v: %w", g.opts.Drain, err), server.Close())
+	var late error
+	if err := errors.Join(first.Drain(drain), second.Shutdown(drain)); err != nil {
+		late = errors.Join(fmt.Errorf("requests were still open after %v: %w", g.opts.Drain, err), second.Close())
 	}
-	return nil
-}
-
-func newServer(handler http.Handler) *http.Server {
-	s := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		Protocols:         new(http.Protocols),
-		BaseContext: func(l net.Listener) context.Context {
-			return proxy.WithPublic(context.Background(), l.(listener).public)
-		},
-	}
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
-	return s
+	return errors.Join(failed, late)
 }

@@ -5,16 +5,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"time"
-)
-
-const (
-	// headerTimeout is how long a client may take to send a request's head.
-	headerTimeout = 10 * time.Second
-	// idleTimeout is how long a connection may stay open without a request.
-	idleTimeout = 2 * time.Minute
-	// maxHeader bounds a request's head, in bytes.
-	maxHeader = 64 << 10
 )
 
 // listener knows which side of the cluster it is on.

@@ -1,6 +1,10 @@
 package balance
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"redoubt.dev/redoubt/internal/gateway/upstream"
+)
 
 // Instance is one pod that takes requests.
 type Instance struct {
@@ -8,6 +12,9 @@ type Instance struct {
 	Name string
 	// Address is where it listens.
 	Address netip.AddrPort
+	// Conns are connections that speak HTTP/1.1. They stay open while the
+	// instance is ready.
+	Conns *upstream.Pool
 
 	suspect func(*Instance)
 
@@ -20,7 +27,7 @@ type Instance struct {
 // in any goroutine and perhaps several times, when it does not take a
 // connection any more.
 func NewInstance(name string, address netip.AddrPort, suspect func(*Instance)) *Instance {
-	return &Instance{Name: name, Address: address, suspect: suspect}
+	return &Instance{Name: name, Address: address, Conns: upstream.NewPool(address), suspect: suspect}
 }
 
 // Suspect reports that the instance took no connection.

@@ -4,7 +4,7 @@
 //
 // A request calls Enter, perhaps Again when its instance turns out to be gone,
 // and Leave, always. In between, Load tells how busy the revision is. The
-// package opens no connection and knows no protocol.
+// package knows no protocol.
 package balance
 
 import (
@@ -90,6 +90,7 @@ func (r *Revision) Add(i *Instance) {
 		return
 	}
 	i.ready = true
+	i.Conns.Open()
 	r.ready = append(r.ready, i)
 	r.serveQueue()
 }
@@ -103,6 +104,7 @@ func (r *Revision) Remove(i *Instance) bool {
 		return false
 	}
 	i.ready = false
+	i.Conns.Close()
 	for at, other := range r.ready {
 		if other == i {
 			r.ready = append(r.ready[:at], r.ready[at+1:]...)

@@ -1,0 +1,163 @@
+package front
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/http1"
+	"redoubt.dev/redoubt/internal/gateway/stream"
+	"redoubt.dev/redoubt/internal/gateway/table"
+)
+
+// session is one client connection.
+type session struct {
+	server   *Server
+	conn     *stream.Conn
+	public   bool
+	peer     netip.Addr
+	peerText string
+	watch    watch
+	gone     chan struct{} // closed when nobody waits for the answer any more
+
+	// The last Host header and what it means: clients rarely change it.
+	rawHost []byte
+	host    string
+}
+
+// verdict is what becomes of a connection after a request.
+type verdict int
+
+const (
+	keep     verdict = iota // it serves the next one
+	end                     // it is closed
+	linger                  // it is closed after the client has read the answer
+	abandon                 // it is closed so that the client sees a fault
+	handOver                // another server has it
+)
+
+// serve answers requests until the connection ends.
+func (n *session) serve() {
+	defer n.server.remove(n)
+	for {
+		headLength, err := n.readHead()
+		after := end
+		switch {
+		case err != nil:
+			after = n.refuseHead(err)
+		case n.speaksHTTP2():
+			after = handOver
+		default:
+			after = n.exchange(headLength)
+		}
+		switch after {
+		case keep:
+			continue
+		case handOver:
+			n.handOver()
+			return
+		case linger:
+			n.linger()
+		case abandon:
+			n.reset()
+		}
+		_ = n.conn.Close()
+		return
+	}
+}
+
+// readHead waits for a request and returns the length of its head.
+func (n *session) readHead() (int, error) {
+	n.enter(idle, idleTimeout)
+	for scanned := 0; ; {
+		length, err := http1.HeadLength(n.conn.Buffered(), &scanned)
+		if err != nil || length > 0 {
+			return length, err
+		}
+		if len(n.conn.Buffered()) == 0 {
+			n.conn.Release()
+		} else if phase(n.watch.phase.Load()) == idle {
+			n.enter(head, headTimeout)
+		}
+		if err := n.conn.Fill(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// refuseHead answers what is not a request.
+func (n *session) refuseHead(err error) verdict {
+	var fault *http1.Error
+	switch {
+	case errors.As(err, &fault):
+	case errors.Is(err, stream.ErrFull):
+		fault = http1.ErrTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded) && len(n.conn.Buffered()) > 0:
+		fault = &http1.Error{Status: slowClient.Status, Message: slowClient.Message}
+	default:
+		return end
+	}
+	x := n.begin()
+	defer x.finish()
+	return x.refuse(fault.Status, fault.Message, false)
+}
+
+var preface = []byte("PRI * HTTP/2.0\r\n\r\n")
+
+// speaksHTTP2 says that the client began with HTTP/2's preface.
+func (n *session) speaksHTTP2() bool { return bytes.HasPrefix(n.conn.Buffered(), preface) }
+
+// handOver gives the connection and what was read of it to the other server.
+func (n *session) handOver() {
+	read := bytes.Clone(n.conn.Buffered())
+	n.conn.Discard(len(read))
+	n.conn.Release()
+	_ = n.conn.SetDeadline(time.Time{})
+	n.server.Other(&replayed{n.conn.Conn, read}, n.public)
+}
+
+// replayed is a connection of which something was read.
+type replayed struct {
+	net.Conn
+	read []byte
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.read) > 0 {
+		n := copy(b, r.read)
+		r.read = r.read[n:]
+		return n, nil
+	}
+	return r.Conn.Read(b)
+}
+
+// linger reads on for a moment: closing a connection with unread bytes resets
+// it, and may take the answer away from the client.
+func (n *session) linger() {
+	const most, time_ = 1 << 20, 500 * time.Millisecond
+	if c, ok := n.conn.Conn.(interface{ CloseWrite() error }); ok {
+		_ = c.CloseWrite()
+	}
+	_ = n.conn.SetReadDeadline(time.Now().Add(time_))
+	_, _ = io.CopyN(io.Discard, n.conn.Conn, most)
+}
+
+// reset makes the end of the connection an error for the client.
+func (n *session) reset() {
+	if c, ok := n.conn.Conn.(interface{ SetLinger(int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+}
+
+// query says where the request is for.
+func (n *session) query(req *http1.Request) table.Query {
+	if !bytes.Equal(req.Host, n.rawHost) {
+		n.rawHost = append(n.rawHost[:0], req.Host...)
+		n.host = table.HostName(string(req.Host))
+	}
+	return table.Query{Host: n.host, Tag: string(req.Tag), Public: n.public}
+}

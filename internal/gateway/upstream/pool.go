@@ -1,0 +1,141 @@
+// Package upstream keeps connections to instances open between requests.
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/stream"
+)
+
+const (
+	// dialTimeout is long for a neighbour on the network, and short for a
+	// request that can go elsewhere.
+	dialTimeout = time.Second
+	// idleTime is how long an unused connection stays open.
+	idleTime = 30 * time.Second
+	// maxIdle bounds the unused connections of one instance.
+	maxIdle = 512
+	// trusted is how long a connection may have been unused without being
+	// looked at: looking costs a system call.
+	trusted = 10 * time.Millisecond
+)
+
+// Conn is a connection to an instance. It is used for one request at a time.
+type Conn struct {
+	*stream.Conn
+	// Used says that a request went over it before: it may fail because the
+	// instance has just closed it, which says nothing about the instance.
+	Used  bool
+	since time.Time // when it was given back
+}
+
+// Pool has the connections of one instance.
+type Pool struct {
+	address string
+
+	mu     sync.Mutex
+	closed bool    // guarded by mu, as are all below
+	idle   []*Conn // the one used last is at the end
+	sweep  *time.Timer
+}
+
+// NewPool returns a pool without connections.
+func NewPool(address netip.AddrPort) *Pool { return &Pool{address: address.String()} }
+
+// Get returns a connection that was used before, or makes one. The error of a
+// connection that could not be made is nothing but that: no byte was sent.
+func (p *Pool) Get() (*Conn, error) {
+	for c := p.take(); c != nil; c = p.take() {
+		if time.Since(c.since) < trusted || c.Quiet() {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+	return p.Dial()
+}
+
+// Dial makes a new connection.
+func (p *Pool) Dial() (*Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", p.address)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: stream.New(c)}, nil
+}
+
+func (p *Pool) take() *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	c := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return c
+}
+
+// Put gives a connection back whose answer was read to its end. One that has
+// something buffered is closed: it would be taken for the next answer.
+func (p *Pool) Put(c *Conn) {
+	if len(c.Buffered()) > 0 {
+		_ = c.Close()
+		return
+	}
+	c.Release()
+	c.Used, c.since = true, time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= maxIdle {
+		_ = c.Close()
+		return
+	}
+	p.idle = append(p.idle, c)
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(idleTime, p.closeOld)
+	}
+}
+
+// closeOld closes what has not been used for long, and comes back while
+// something is left.
+func (p *Pool) closeOld() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := 0
+	for old < len(p.idle) && time.Since(p.idle[old].since) >= idleTime {
+		_ = p.idle[old].Close()
+		old++
+	}
+	p.idle = append(p.idle[:0], p.idle[old:]...)
+	clear(p.idle[len(p.idle):cap(p.idle)])
+	p.sweep = nil
+	if len(p.idle) > 0 {
+		p.sweep = time.AfterFunc(idleTime, p.closeOld)
+	}
+}
+
+// Open lets connections be kept; a new pool is open.
+func (p *Pool) Open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = false
+}
+
+// Close closes the connections that no request uses, and makes Put close the
+// others.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, c := range p.idle {
+		_ = c.Close()
+	}
+	p.idle = nil
+}
