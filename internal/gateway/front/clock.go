@@ -25,7 +25,7 @@ type clock struct {
 }
 
 // start calls sweep at every tick.
-func (c *clock) start(sweep func(now int64, looked bool)) {
+func (c *clock) start(sweep func(now int64, look bool)) {
 	c.epoch, c.quit, c.done = time.Now(), make(chan struct{}), make(chan struct{})
 	c.now.Store(1)
 	go func() {

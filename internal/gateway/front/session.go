@@ -73,6 +73,9 @@ func (n *session) serve() {
 // readHead waits for a request and returns the length of its head.
 func (n *session) readHead() (int, error) {
 	n.enter(idle, idleTimeout)
+	if n.server.draining.Load() { // set before all sessions got their last call
+		n.lastCall()
+	}
 	for scanned := 0; ; {
 		length, err := http1.HeadLength(n.conn.Buffered(), &scanned)
 		if err != nil || length > 0 {
@@ -138,11 +141,11 @@ func (r *replayed) Read(b []byte) (int, error) {
 // linger reads on for a moment: closing a connection with unread bytes resets
 // it, and may take the answer away from the client.
 func (n *session) linger() {
-	const most, time_ = 1 << 20, 500 * time.Millisecond
+	const most, pause = 1 << 20, 500 * time.Millisecond
 	if c, ok := n.conn.Conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
-	_ = n.conn.SetReadDeadline(time.Now().Add(time_))
+	_ = n.conn.SetReadDeadline(time.Now().Add(pause))
 	_, _ = io.CopyN(io.Discard, n.conn.Conn, most)
 }
 

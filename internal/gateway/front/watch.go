@@ -23,7 +23,8 @@ const (
 // past is a deadline that ends reads and writes at once.
 var past = time.Unix(1, 0)
 
-// phase is what a session does at the moment.
+// phase is what a session does at the moment. From waiting on, a client may
+// leave without anybody reading from it.
 type phase int32
 
 const (
@@ -93,7 +94,7 @@ func (s *Server) sweep(now int64, look bool) {
 			n.abort(&balance.Refusal{Status: http.StatusGatewayTimeout, Message: "no byte was passed for as long as idleTimeoutSeconds allows"})
 			_ = n.conn.SetDeadline(past)
 		}
-		if p := phase(n.watch.phase.Load()); look && (p == waiting || p == asked) && n.conn.Gone() {
+		if look && phase(n.watch.phase.Load()) >= waiting && n.conn.Gone() {
 			n.abort(clientGone)
 		}
 	})

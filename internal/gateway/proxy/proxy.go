@@ -33,11 +33,12 @@ type Handler struct {
 func New(t *table.Table, accessLog *accesslog.Log) *Handler {
 	h := &Handler{table: t, log: accessLog}
 	h.reverse = &httputil.ReverseProxy{
-		Rewrite:       rewrite,
-		Transport:     newTransport(),
-		FlushInterval: -1, // what an instance has sent is the client's at once
-		ErrorHandler:  answerError,
-		ErrorLog:      log.New(io.Discard, "", 0), // the access log says it
+		Rewrite:        rewrite,
+		Transport:      newTransport(),
+		ModifyResponse: makeRoomForTrailers,
+		FlushInterval:  -1, // what an instance has sent is the client's at once
+		ErrorHandler:   answerError,
+		ErrorLog:       log.New(io.Discard, "", 0), // the access log says it
 	}
 	return h
 }
@@ -93,6 +94,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if req.Body != nil && req.Body != http.NoBody {
 		req.Body = in
+		// An instance may answer before it has read everything; HTTP/2 always
+		// lets it, and says that there is nothing to enable.
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	h.reverse.ServeHTTP(out, req)
 }
@@ -137,6 +141,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme, r.Out.URL.Host = "http", "instance" // the transport knows the address
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
+	r.Out.Trailer = r.In.Trailer // which is filled when the body has been read
 	header, before := r.Out.Header, r.In.Header
 	list := func(name, own string) {
 		header.Set(name, strings.Join(append(append([]string(nil), before.Values(name)...), own), ", "))
@@ -152,6 +157,15 @@ func rewrite(r *httputil.ProxyRequest) {
 	if _, ok := before["User-Agent"]; !ok {
 		header["User-Agent"] = nil // else net/http names itself
 	}
+}
+
+// makeRoomForTrailers removes a length that HTTP/2 has beside trailers:
+// HTTP/1.1 has trailers only without one.
+func makeRoomForTrailers(resp *http.Response) error {
+	if len(resp.Trailer) > 0 {
+		resp.Header.Del("Content-Length")
+	}
+	return nil
 }
 
 // answerError answers for an instance that could not.

@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+func TestDrainFinishesOpenRequests(t *testing.T) {
+	r := newRig(t)
+	release := make(chan struct{})
+	r.service("slow", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "done")
+	}), nil)
+	r.gateway.synced.Store(true)
+	if code := r.readyz(); code != http.StatusOK {
+		t.Errorf("ready: %d", code)
+	}
+	answers := make(chan string, 2)
+	for _, client := range []*http.Client{http.DefaultClient, http2()} {
+		go func() {
+			resp, err := client.Do(r.request(http.MethodGet, "slow.default", "/", nil))
+			if err != nil {
+				answers <- err.Error()
+				return
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			answers <- string(body)
+		}()
+	}
+	idle, _ := r.dial()
+	r.until("both are with the instance", func() bool { return r.load("slow").Active == 2 })
+	r.stop()
+	r.until("it drains", func() bool { return r.readyz() == http.StatusServiceUnavailable })
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the idle connection: %v", err)
+	}
+	select {
+	case err := <-r.ended:
+		t.Fatalf("it ended before its requests: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(release)
+	for range 2 {
+		if got := <-answers; got != "done" {
+			t.Errorf("an open request got %q", got)
+		}
+	}
+	if err := <-r.ended; err != nil {
+		t.Errorf("drain: %v", err)
+	}
+	r.ended <- nil
+}
+
+func (r *rig) readyz() int {
+	w := httptest.NewRecorder()
+	r.gateway.adminHandler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	return w.Code
+}
