@@ -22,6 +22,7 @@ import (
 
 	"redoubt.dev/redoubt/bench/boot"
 	"redoubt.dev/redoubt/bench/footprint"
+	"redoubt.dev/redoubt/bench/gateway"
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
@@ -39,6 +40,7 @@ var suites = []struct {
 	{"footprint", "memory of each process, and what idling takes", footprint.Run},
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
+	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 }
 
 func main() {
