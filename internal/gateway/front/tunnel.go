@@ -19,7 +19,7 @@ func (x *exchange) tunnel() verdict {
 	if _, err := x.conn.Write(x.out); err != nil {
 		return end
 	}
-	x.enter(passing, 0)
+	x.enter(joined, 0)
 	x.up.Discard(x.answerHead)
 	x.conn.Discard(x.head)
 	x.head = 0

@@ -23,8 +23,7 @@ const (
 // past is a deadline that ends reads and writes at once.
 var past = time.Unix(1, 0)
 
-// phase is what a session does at the moment. From waiting on, a client may
-// leave without anybody reading from it.
+// phase is what a session does at the moment.
 type phase int32
 
 const (
@@ -33,6 +32,7 @@ const (
 	waiting              // waits for an instance
 	asked                // waits for the answer's head
 	passing              // passes the answer on
+	joined               // passes bytes of another protocol, both ways
 )
 
 // watch is what the watchdog looks at, from another goroutine.
@@ -94,10 +94,16 @@ func (s *Server) sweep(now int64, look bool) {
 			n.abort(&balance.Refusal{Status: http.StatusGatewayTimeout, Message: "no byte was passed for as long as idleTimeoutSeconds allows"})
 			_ = n.conn.SetDeadline(past)
 		}
-		if look && phase(n.watch.phase.Load()) >= waiting && n.conn.Gone() {
+		if look && n.unread() && n.conn.Gone() {
 			n.abort(clientGone)
 		}
 	})
+}
+
+// unread says that the client could leave and nobody would notice.
+func (n *session) unread() bool {
+	p := phase(n.watch.phase.Load())
+	return p >= waiting && p <= passing
 }
 
 func over(deadline *atomic.Int64, now int64) bool {
