@@ -227,6 +227,24 @@ func TestPython2SourceIsExplained(t *testing.T) {
 	}
 }
 
+// Whoever deploys a function learns from its health that it cannot be loaded.
+func TestHealthTellsWhatIsWrong(t *testing.T) {
+	for _, name := range Names() {
+		r, _ := Get(name)
+		for handler, want := range map[string]string{"echo": "OK", "absent": "problem: test" + r.Extension + " has no function absent"} {
+			resp, err := http.Get(start(t, r, sources[name], handler) + "/healthz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK || !strings.HasPrefix(string(got), want) {
+				t.Errorf("%s, %s: got %d %q, want %q", name, handler, resp.StatusCode, got, want)
+			}
+		}
+	}
+}
+
 func TestUnknownRuntimeIsNamed(t *testing.T) {
 	if _, err := Get("cobol"); err == nil || !strings.Contains(err.Error(), "python3") {
 		t.Errorf("got %v", err)

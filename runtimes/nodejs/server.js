@@ -62,6 +62,7 @@ function runWorker() {
     problem = e.message;
     console.error(e.message);
   }
+  parentPort.postMessage({ loaded: true, problem });
   parentPort.on('message', async ({ id, event }) => {
     if (problem) return parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(problem + '\n') });
     if (event.data instanceof Uint8Array) event.data = Buffer.from(event.data);
@@ -79,10 +80,12 @@ function runWorker() {
 const waiting = new Map(); // id -> { resolve, timer }
 let worker;
 let nextId = 0;
+let loaded; // a promise of the worker's first message
 
 function startWorker() {
   const mine = new Worker(__filename);
   worker = mine;
+  loaded = new Promise((resolve) => mine.once('message', resolve));
   mine.on('message', (answer) => settle(answer.id, answer));
   mine.on('error', (e) => console.error(e));
   mine.on('exit', () => {
@@ -191,7 +194,12 @@ async function run(req) {
 }
 
 async function serve(req, res) {
-  if (req.url === '/healthz') return res.end('OK');
+  if (req.url === '/healthz') {
+    // A function that cannot be loaded still answers its callers, with the
+    // reason: it is healthy, and whoever deploys it is told.
+    const { problem } = await loaded;
+    return res.end(problem ? 'problem: ' + problem : 'OK');
+  }
   if (req.url === '/metrics') return res.end(metrics());
   const started = process.hrtime.bigint();
   const answer = await run(req).catch((e) => problem(400, `the request cannot be read: ${e.message}`));

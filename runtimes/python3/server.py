@@ -190,7 +190,9 @@ class Requests(http.server.BaseHTTPRequestHandler):
 
     def do_any(self):
         if self.path == "/healthz":
-            return self.answer(200, "text/plain", b"OK")
+            # A function that cannot be loaded still answers its callers, with
+            # the reason: it is healthy, and whoever deploys it is told.
+            return self.answer(200, "text/plain", f"problem: {self.problem}".encode() if self.problem else b"OK")
         if self.path == "/metrics":
             return self.answer(200, "text/plain; version=0.0.4", self.metrics.text())
         started = time.monotonic()
