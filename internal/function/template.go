@@ -1,6 +1,7 @@
 package function
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -45,17 +46,16 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 			RunAsUser: &id, RunAsGroup: &id, FSGroup: &id, RunAsNonRoot: &yes,
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		Volumes: []corev1.Volume{{
-			Name:         "source",
-			VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: source}}},
-		}},
+		ImagePullSecrets: custom.Spec.ImagePullSecrets,
+		Volumes:          volumes(custom.Spec.Volumes, source),
 		Containers: []serving.Container{{
 			Image:           image,
-			ImagePullPolicy: own.ImagePullPolicy,
+			ImagePullPolicy: cmp.Or(own.ImagePullPolicy, corev1.PullIfNotPresent), // a tag on localhost can be pulled from nowhere
 			Env:             append(contract(fn, own.Resources), own.Env...),
+			EnvFrom:         own.EnvFrom,
 			Resources:       own.Resources,
-			Ports:           []serving.ContainerPort{{ContainerPort: serving.DefaultPort}},
-			VolumeMounts:    []corev1.VolumeMount{{Name: "source", MountPath: "/kubeless", ReadOnly: true}},
+			Ports:           []serving.ContainerPort{{ContainerPort: port(fn)}},
+			VolumeMounts:    append([]corev1.VolumeMount{{Name: sourceVolume, MountPath: "/kubeless", ReadOnly: true}}, own.VolumeMounts...),
 			ReadinessProbe:  &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/healthz"}},
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no,
@@ -64,6 +64,28 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 		}},
 	}
 	return t
+}
+
+// sourceVolume is the volume with the function's source.
+const sourceVolume = "source"
+
+func volumes(own []kubeless.Volume, source string) []corev1.Volume {
+	all := []corev1.Volume{{
+		Name:         sourceVolume,
+		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: source}}},
+	}}
+	for _, v := range own {
+		all = append(all, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{Secret: v.Secret, ConfigMap: v.ConfigMap, EmptyDir: v.EmptyDir}})
+	}
+	return all
+}
+
+// port is where the function listens: where its service's port leads.
+func port(fn *kubeless.Function) int32 {
+	for _, p := range fn.Spec.Service.Ports {
+		return cmp.Or(int32(p.TargetPort.IntValue()), p.Port)
+	}
+	return serving.DefaultPort
 }
 
 // contract is what a runtime learns about its function (Kubeless's developer
@@ -81,7 +103,7 @@ func contract(fn *kubeless.Function, resources corev1.ResourceRequirements) []co
 		{Name: "FUNC_TIMEOUT", Value: strconv.FormatInt(timeout(fn), 10)},
 		{Name: "FUNC_RUNTIME", Value: fn.Spec.Runtime},
 		{Name: "FUNC_MEMORY_LIMIT", Value: memory},
-		{Name: "FUNC_PORT", Value: strconv.Itoa(serving.DefaultPort)},
+		{Name: "FUNC_PORT", Value: strconv.Itoa(int(port(fn)))},
 	}
 }
 

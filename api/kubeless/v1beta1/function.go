@@ -93,9 +93,21 @@ type FunctionSpec struct {
 	// Deps must be empty.
 	// +optional
 	Deps string `json:"deps,omitempty"`
+	// Service names the port that the function listens on inside of its
+	// sandbox.
+	// +optional
+	Service Service `json:"service,omitempty"`
 	// Deployment carries the settings that Kubeless keeps in a Deployment.
 	// +optional
 	Deployment Deployment `json:"deployment,omitempty"`
+}
+
+// Service is what a function takes over from the Service in its spec. The
+// gateway serves every function on its own port.
+type Service struct {
+	// +kubebuilder:validation:MaxItems=1
+	// +optional
+	Ports []corev1.ServicePort `json:"ports,omitempty"`
 }
 
 // Deployment is what a function takes over from the Deployment in its spec.
@@ -127,6 +139,26 @@ type PodSpec struct {
 	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
 	// +optional
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// +optional
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Volumes []Volume `json:"volumes,omitempty"`
+}
+
+// Volume is a secret, a ConfigMap or an empty folder for the function.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.secret), has(self.configMap), has(self.emptyDir)].filter(x, x).size() == 1",message="must have one of secret, configMap and emptyDir"
+type Volume struct {
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self != 'source'",message="is the name of the function's own source; choose another"
+	Name string `json:"name"`
+	// +optional
+	Secret *corev1.SecretVolumeSource `json:"secret,omitempty"`
+	// +optional
+	ConfigMap *corev1.ConfigMapVolumeSource `json:"configMap,omitempty"`
+	// +optional
+	EmptyDir *corev1.EmptyDirVolumeSource `json:"emptyDir,omitempty"`
 }
 
 // Container is what a function may set of its container.
@@ -141,7 +173,11 @@ type Container struct {
 	// +optional
 	Env []corev1.EnvVar `json:"env,omitempty"`
 	// +optional
+	EnvFrom []corev1.EnvFromSource `json:"envFrom,omitempty"`
+	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+	// +optional
+	VolumeMounts []corev1.VolumeMount `json:"volumeMounts,omitempty"`
 }
 
 // FunctionStatus is what is known of a function.
