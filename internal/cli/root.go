@@ -72,6 +72,7 @@ func New() *cobra.Command {
 		newService(a),
 		newRevision(a),
 		newRoute(a),
+		newFunction(a),
 	)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	refuseArguments(root)

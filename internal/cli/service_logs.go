@@ -25,6 +25,16 @@ type logFlags struct {
 	container, revision string
 }
 
+func (l *logFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVarP(&l.follow, "follow", "f", false, "go on printing until Ctrl-C or the instances end")
+	flags.BoolVar(&l.prefix, "prefix", false, "begin each line with the name of the instance")
+	flags.Int64Var(&l.tail, "tail", -1, "only the last lines of each instance; -1 is all")
+	flags.DurationVar(&l.since, "since", 0, "only what is not older, as 5m")
+	flags.StringVarP(&l.container, "container", "c", "", "container to print (default: the one that gets the requests)")
+	flags.StringVar(&l.revision, "revision", "", "only instances of this revision")
+}
+
 func newServiceLogs(a *app) *cobra.Command {
 	f := &clusterFlags{app: a}
 	l := &logFlags{}
@@ -51,13 +61,7 @@ instance, and what earlier ones wrote went with them.`,
 		ValidArgsFunction: complete(f, services),
 	}
 	f.register(cmd, false)
-	flags := cmd.Flags()
-	flags.BoolVarP(&l.follow, "follow", "f", false, "go on printing until Ctrl-C or the instances end")
-	flags.BoolVar(&l.prefix, "prefix", false, "begin each line with the name of the instance")
-	flags.Int64Var(&l.tail, "tail", -1, "only the last lines of each instance; -1 is all")
-	flags.DurationVar(&l.since, "since", 0, "only what is not older, as 5m")
-	flags.StringVarP(&l.container, "container", "c", "", "container to print (default: the one that gets the requests)")
-	flags.StringVar(&l.revision, "revision", "", "only instances of this revision")
+	l.register(cmd)
 	return cmd
 }
 
