@@ -145,6 +145,13 @@ func (b *boot) preflight() error {
 			return fmt.Errorf("protect folder: %w", err)
 		}
 	}
+	// Root in a pod's user namespace is nobody here, and the container's root
+	// file system is below the run folder: it may pass through, not look.
+	for _, dir := range []string{filepath.Dir(b.inst.RunDir()), b.inst.RunDir()} {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return fmt.Errorf("open folder to pods' users: %w", err)
+		}
+	}
 	return b.listen()
 }
 

@@ -78,7 +78,11 @@ func (b *boot) apply(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		docs = append(docs, ours...)
+		hardening, err := b.hardening()
+		if err != nil {
+			return err
+		}
+		docs = append(append(docs, ours...), hardening)
 	}
 	return manifest.Apply(ctx, cfg, docs)
 }
