@@ -110,6 +110,18 @@ func (p *pod) outOfMemory(id string) bool {
 	return c.killed
 }
 
+// memoryOf is a container's memory limit in bytes, 0 for none, and whether it
+// was killed for its memory.
+func (p *pod) memoryOf(id string) (limit uint64, killed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.containers[id]
+	if c == nil {
+		return 0, false
+	}
+	return c.limits.memory, c.killed
+}
+
 // watch ends containers that are over their memory limit until the pod ends.
 func (p *pod) watch() {
 	ticks := time.NewTicker(watchInterval)
