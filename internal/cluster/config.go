@@ -124,6 +124,7 @@ func (b *boot) writeContainerd() error {
 		"NoAppArmor":     !exists("/sys/kernel/security/apparmor"),
 		"SELinux":        exists("/sys/fs/selinux/enforce"),
 		"GVisorSettings": b.config("runsc.toml"),
+		"MicroVM":        microVM(),
 	})
 	if err != nil {
 		return fmt.Errorf("containerd's configuration: %w", err)
