@@ -56,23 +56,34 @@ func check(name string) error {
 	return nil
 }
 
-// inherit fills in what a new group of version 1's cpuset must be told before
-// it can hold a process.
+// inherit fills in what a group of version 1's cpuset must be told before it
+// can hold a process, from the nearest group above that was told.
 func inherit(root, dir string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		value, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil || len(strings.TrimSpace(string(value))) > 0 {
-			continue
-		}
-		parent, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file))
-		if err != nil || len(strings.TrimSpace(string(parent))) == 0 {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, file), parent, 0); err != nil {
+		if _, err := fill(root, dir, file); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fill returns dir's value of file, which it takes from above if it is empty.
+func fill(root, dir, file string) ([]byte, error) {
+	value, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil || len(strings.TrimSpace(string(value))) > 0 || dir == root {
+		return value, ignoreMissing(err)
+	}
+	if value, err = fill(root, filepath.Dir(dir), file); err != nil || len(value) == 0 {
+		return nil, err
+	}
+	return value, os.WriteFile(filepath.Join(dir, file), value, 0)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Remove takes the group away. Processes that have just been killed may still

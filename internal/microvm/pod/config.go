@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/kvm"
 	"redoubt.dev/redoubt/internal/microvm/template"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 	"redoubt.dev/redoubt/internal/microvm/vmm/qemu"
@@ -33,7 +35,7 @@ const (
 )
 
 // ConfigOf is the machine for the pod whose first container is id.
-func ConfigOf(id string, s *specs.Spec) (Config, error) {
+func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return Config{}, fmt.Errorf("find the guest image: %w", err)
@@ -44,7 +46,6 @@ func ConfigOf(id string, s *specs.Spec) (Config, error) {
 			Image: qemu.ImageIn(filepath.Join(filepath.Dir(self), imageDir)),
 			Await: wire.AwaitGuest,
 		},
-		Shape:  shape(),
 		Cgroup: s.Linux.CgroupsPath,
 		UID:    user(id),
 		Sandbox: wire.Sandbox{
@@ -52,6 +53,11 @@ func ConfigOf(id string, s *specs.Spec) (Config, error) {
 			ShmSize:  shmSize,
 		},
 	}
+	answer, err := kvm.Probe(ctx, c.Store.Dir, c.Store.Image, c.Store.Await)
+	if err != nil {
+		return c, err
+	}
+	c.Shape = shape(answer.Accelerator())
 	return c, c.namespaces(s)
 }
 
@@ -73,9 +79,9 @@ func (c *Config) namespaces(s *specs.Spec) error {
 
 // shape is the same for all pods, so that they share one template. What a pod
 // gets is decided after the start.
-func shape() vmm.Shape {
+func shape(accelerator vmm.Accelerator) vmm.Shape {
 	return vmm.Shape{
-		Accelerator: vmm.Emulation,
+		Accelerator: accelerator,
 		CPUs:        1, MaxCPUs: runtime.NumCPU(),
 		Memory: bootMemory, MaxMemory: bootMemory,
 	}

@@ -92,7 +92,7 @@ func (s *Service) ensurePod(ctx context.Context, c *container) (*pod.Pod, error)
 	if s.pod != nil {
 		return s.pod, nil
 	}
-	config, err := pod.ConfigOf(c.id, c.spec)
+	config, err := pod.ConfigOf(ctx, c.id, c.spec)
 	if err != nil {
 		return nil, err
 	}
