@@ -24,8 +24,10 @@ const (
 	templatesDir = "/var/cache/redoubt/microvm"
 	// imageDir holds the guest image, beside the shim's own program.
 	imageDir = "guest"
-	// bootMemory is what every machine starts with, in bytes. More is added.
-	bootMemory = 256 << 20
+	// bootMemory is what every machine starts with, in bytes. More is added
+	// where the pod's limit asks for it. What is not used costs nothing: it is
+	// the template's, shared by all machines.
+	bootMemory = 512 << 20
 	// shmSize is /dev/shm's, as with other runtimes, in bytes.
 	shmSize = 64 << 20
 	// firstUID begins the users that machines run as, one each: a range that
@@ -58,6 +60,7 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 		return c, err
 	}
 	c.Shape = shape(answer.Accelerator())
+	c.Size = sizeOf(s)
 	return c, c.namespaces(s)
 }
 
@@ -83,7 +86,7 @@ func shape(accelerator vmm.Accelerator) vmm.Shape {
 	return vmm.Shape{
 		Accelerator: accelerator,
 		CPUs:        1, MaxCPUs: runtime.NumCPU(),
-		Memory: bootMemory, MaxMemory: bootMemory,
+		Memory: bootMemory, MaxMemory: maxMemory(),
 	}
 }
 
@@ -95,4 +98,4 @@ func user(id string) uint32 {
 
 // Writable is how much a container may write to its root file system, which
 // is in the guest's memory, in bytes.
-func (p *Pod) Writable() uint64 { return p.guest.Memory / 2 }
+func (p *Pod) Writable() uint64 { return uint64(p.memory.Load()) / 2 }

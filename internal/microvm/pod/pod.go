@@ -12,11 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/log"
 	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/network"
+	"redoubt.dev/redoubt/internal/microvm/portforward"
 	"redoubt.dev/redoubt/internal/microvm/template"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 	"redoubt.dev/redoubt/internal/microvm/volume"
@@ -34,6 +36,7 @@ type Config struct {
 	NetNS   string // the network namespace's path
 	Cgroup  string
 	UID     uint32 // the machine's own user and group
+	Size    Size
 	Sandbox wire.Sandbox
 	// OnEvent is called for what happens in the guest unasked.
 	OnEvent func(wire.Event)
@@ -49,9 +52,11 @@ type Pod struct {
 	ready   chan struct{} // closed once what follows is set
 	session *wire.Session
 	guest   wire.Guest
+	shape   vmm.Shape
 	err     error
 
-	disks *disks
+	memory atomic.Int64 // the guest's, in bytes
+	disks  *disks
 }
 
 // Start starts the machine. ctx bounds the start alone.
@@ -83,7 +88,7 @@ func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &Pod{machine: machine, volumes: watcher, stop: stop, cgroup: c.Cgroup, ready: make(chan struct{}), disks: newDisks(machine)}
+	p := &Pod{machine: machine, volumes: watcher, stop: stop, cgroup: c.Cgroup, shape: c.Shape, ready: make(chan struct{}), disks: newDisks(machine)}
 	if joined.Link.Name != "" {
 		hardware, err := net.ParseMAC(vmm.MAC)
 		if err != nil {
@@ -108,6 +113,7 @@ func (p *Pod) configure(ctx context.Context, c Config) {
 	}
 	go p.volumes.Run(ctx, p.refresh)
 	go p.events(ctx, c.OnEvent)
+	go p.forward(ctx, c.NetNS)
 }
 
 func (p *Pod) greet(ctx context.Context, c Config) (err error) {
@@ -117,7 +123,28 @@ func (p *Pod) greet(ctx context.Context, c Config) (err error) {
 	c.Sandbox.Entropy = make([]byte, 64)
 	_, _ = rand.Read(c.Sandbox.Entropy) // never fails
 	c.Sandbox.Time = time.Now().UnixNano()
-	return p.session.Call(ctx, wire.Configure, &c.Sandbox, &p.guest)
+	if err := p.session.Call(ctx, wire.Configure, &c.Sandbox, &p.guest); err != nil {
+		return err
+	}
+	return p.Resize(ctx, c.Size)
+}
+
+// forward carries connections to the namespace's loopback into the guest. A
+// pod without that runs all the same.
+func (p *Pod) forward(ctx context.Context, netns string) {
+	if err := portforward.Serve(ctx, netns, p.dial); err != nil {
+		log.L.WithError(err).Warn("ports of this pod cannot be forwarded")
+	}
+}
+
+// dial connects to a port of the guest's loopback interface, of IPv4 or else
+// of IPv6.
+func (p *Pod) dial(ctx context.Context, port uint16) (wire.Stream, error) {
+	stream, err := p.session.Open(ctx, wire.Forward, &wire.Address{Port: uint32(port)}, &wire.Empty{})
+	if err == nil {
+		return stream, nil
+	}
+	return p.session.Open(ctx, wire.Forward, &wire.Address{Port: uint32(port), IPv6: true}, &wire.Empty{})
 }
 
 // Session waits until the machine is the pod's and returns the way to its

@@ -25,9 +25,9 @@ type container struct {
 	back       []volume.Plan
 	init       *process
 
-	mu     sync.Mutex // guards what follows
-	execs  map[string]*process
-	paused bool
+	mu    sync.Mutex // guards what follows
+	execs map[string]*process
+	usage *wire.Usage // as last measured
 }
 
 // process is a container's first one or one more.

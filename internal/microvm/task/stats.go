@@ -12,8 +12,8 @@ import (
 	"redoubt.dev/redoubt/internal/wire"
 )
 
-// statsLimit is how long a guest may take to measure; one that is frozen does
-// not answer at all.
+// statsLimit is how long a guest may take to measure. One that is frozen does
+// not answer at all, and the latest measurement stands.
 const statsLimit = 2 * time.Second
 
 // Stats measures a container, or with the pod's own the whole guest.
@@ -28,19 +28,38 @@ func (s *Service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	if c.machine {
 		ref = wire.Ref{}
 	}
-	var usage wire.Usage
-	session, err := s.pod.Session(ctx)
-	if err == nil {
-		err = session.Call(ctx, wire.Stats, &ref, &usage)
-	}
+	usage, err := s.measure(ctx, ref)
 	if err != nil {
+		usage = c.measured(nil)
+	}
+	if usage == nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	stats, err := typeurl.MarshalAnyToProto(metrics(&usage))
+	stats, err := typeurl.MarshalAnyToProto(metrics(c.measured(usage)))
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &api.StatsResponse{Stats: stats}, nil
+}
+
+func (s *Service) measure(ctx context.Context, ref wire.Ref) (*wire.Usage, error) {
+	session, err := s.pod.Session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	usage := new(wire.Usage)
+	return usage, session.Call(ctx, wire.Stats, &ref, usage)
+}
+
+// measured keeps the latest measurement: of a machine that is frozen it is the
+// present one, and nil returns it.
+func (c *container) measured(now *wire.Usage) *wire.Usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now != nil {
+		c.usage = now
+	}
+	return c.usage
 }
 
 // metrics is usage as containerd knows it, whatever the host's own control
