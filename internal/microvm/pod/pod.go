@@ -114,6 +114,7 @@ func (p *Pod) configure(ctx context.Context, c Config) {
 	go p.volumes.Run(ctx, p.refresh)
 	go p.events(ctx, c.OnEvent)
 	go p.forward(ctx, c.NetNS)
+	go p.watch(ctx)
 }
 
 func (p *Pod) greet(ctx context.Context, c Config) (err error) {
@@ -127,6 +128,16 @@ func (p *Pod) greet(ctx context.Context, c Config) (err error) {
 		return err
 	}
 	return p.Resize(ctx, c.Size)
+}
+
+// watch ends a machine that has lost its connection: one that broke the
+// protocol, or whose agent is gone, cannot be told anything any more.
+func (p *Pod) watch(ctx context.Context) {
+	select {
+	case <-p.session.Done():
+		p.machine.Kill()
+	case <-ctx.Done():
+	}
 }
 
 // forward carries connections to the namespace's loopback into the guest. A
