@@ -13,6 +13,7 @@ type Container struct {
 	Name string `json:"name,omitempty"`
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]+([._-]+[a-zA-Z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$')",message="failed to parse image reference: write [REGISTRY[:PORT]/]NAME[:TAG][@sha256:DIGEST]"
 	Image string `json:"image"`
 	// +kubebuilder:validation:Enum="";Always;Never;IfNotPresent
 	// +optional
