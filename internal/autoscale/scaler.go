@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -43,6 +44,8 @@ type tracked struct {
 	concurrency, requests Window
 	lastRequest           time.Time
 	memory                Memory
+	// isNew says that nothing has been decided for it yet.
+	isNew bool
 }
 
 // Start runs until ctx ends.
@@ -126,7 +129,7 @@ func (s *Scaler) take(ctx context.Context, report load.Report, now time.Time) {
 func (s *Scaler) tracked(key types.NamespacedName, now time.Time) *tracked {
 	t := s.revisions[key]
 	if t == nil {
-		t = &tracked{lastRequest: now}
+		t = &tracked{lastRequest: now, isNew: true}
 		s.revisions[key] = t
 	}
 	return t
@@ -140,7 +143,7 @@ func (s *Scaler) decideOne(ctx context.Context, key types.NamespacedName, waitin
 		}
 		return
 	}
-	if err := s.decide(ctx, &rev, waiting, now); err != nil {
+	if err := s.decide(ctx, &rev, true, waiting, now); err != nil {
 		s.Log.Error(err, "scale revision", "revision", key)
 	}
 }
@@ -152,11 +155,16 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 		s.Log.Error(err, "list revisions")
 		return
 	}
+	routed, err := s.routed(ctx)
+	if err != nil {
+		s.Log.Error(err, "list routes")
+		return
+	}
 	present := map[types.NamespacedName]bool{}
 	for i := range revisions.Items {
 		rev := &revisions.Items[i]
 		present[client.ObjectKeyFromObject(rev)] = true
-		if err := s.decide(ctx, rev, false, now); client.IgnoreNotFound(err) != nil {
+		if err := s.decide(ctx, rev, routed[client.ObjectKeyFromObject(rev)], false, now); client.IgnoreNotFound(err) != nil {
 			s.Log.Error(err, "scale revision", "revision", client.ObjectKeyFromObject(rev))
 		}
 	}
@@ -169,15 +177,39 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 	}
 }
 
+// routed are the revisions that a route leads to, and those that are the
+// newest of their configuration, to which one soon will.
+func (s *Scaler) routed(ctx context.Context) (map[types.NamespacedName]bool, error) {
+	var routes serving.RouteList
+	var configs serving.ConfigurationList
+	if err := errors.Join(s.Client.List(ctx, &routes), s.Client.List(ctx, &configs)); err != nil {
+		return nil, err
+	}
+	found := map[types.NamespacedName]bool{}
+	for i := range routes.Items {
+		for _, target := range routes.Items[i].Status.Traffic {
+			found[types.NamespacedName{Namespace: routes.Items[i].Namespace, Name: target.RevisionName}] = true
+		}
+	}
+	for i := range configs.Items {
+		found[types.NamespacedName{Namespace: configs.Items[i].Namespace, Name: configs.Items[i].Status.LatestCreatedRevisionName}] = true
+	}
+	return found, nil
+}
+
 // decide writes the wanted scale of rev if it changes. A revision that is not
-// proven keeps its initial scale: nothing is known of its load yet.
-func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, waiting bool, now time.Time) error {
+// proven keeps its initial scale: nothing is known of its load yet. One that
+// no route leads to is kept at no least scale.
+func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, routed, waiting bool, now time.Time) error {
 	settings, err := SettingsOf(rev.Annotations, rev.Spec.ContainerConcurrency)
 	if err != nil || rev.Status.DesiredReplicas == nil {
 		return nil // the revision's status names the fault
 	}
 	if !rev.Status.Conditions.IsTrue(serving.Ready) && !waiting {
 		return nil
+	}
+	if !routed {
+		settings.Min = 0
 	}
 	want := s.want(rev, settings, waiting, now)
 	if want == *rev.Status.DesiredReplicas {
@@ -207,6 +239,13 @@ func (s *Scaler) want(rev *serving.Revision, settings Settings, waiting bool, no
 		m.Ready = *rev.Status.ActualReplicas
 	}
 	t.memory.Desired = *rev.Status.DesiredReplicas
+	if t.isNew && m.Ready > 1 {
+		// The controller has just started and knows nothing of the load that
+		// these instances are there for: begin as in a panic, in which none is
+		// taken away for the length of the stable window.
+		t.memory.PanicSince, t.memory.PanicMax = now, m.Ready
+	}
+	t.isNew = false
 	want, memory := Decide(settings, m, t.memory, now)
 	if waiting {
 		want = max(want, *rev.Status.DesiredReplicas)

@@ -3,6 +3,7 @@ package autoscale
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -55,7 +56,7 @@ func SettingsOf(annotations map[string]string, containerConcurrency int64) (Sett
 	s := Settings{
 		Metric:         Metric(r.text(serving.MetricAnnotation, string(Concurrency))),
 		Min:            int32(r.number(serving.MinScaleAnnotation, 0, 0, 1000)),
-		Max:            int32(r.number(serving.MaxScaleAnnotation, 0, 0, 1000)),
+		Max:            int32(r.number(serving.MaxScaleAnnotation, 0, 0, 999_999_999)),
 		Initial:        int32(r.number(serving.InitialScaleAnnotation, 1, 0, 1000)),
 		Activation:     int32(r.number(serving.ActivationScaleAnnotation, 1, 1, 1000)),
 		Stable:         r.duration(serving.WindowAnnotation, defaultStable, 6*time.Second, time.Hour),
@@ -70,6 +71,9 @@ func SettingsOf(annotations map[string]string, containerConcurrency int64) (Sett
 		r.fail(serving.MaxScaleAnnotation, "must not be less than "+serving.MinScaleAnnotation)
 	}
 	s.Initial = max(s.Initial, s.Min)
+	if s.Max > 0 {
+		s.Initial = min(s.Initial, s.Max)
+	}
 	return s, r.err
 }
 
@@ -79,14 +83,33 @@ type reader struct {
 	err         error
 }
 
+// get reads an annotation under its name or, as Knative did once, the name in
+// camel case: min-scale is minScale.
+func (r *reader) get(name string) (string, bool) {
+	if value, ok := r.annotations[name]; ok {
+		return value, true
+	}
+	value, ok := r.annotations[camelCase(name)]
+	return value, ok
+}
+
+func camelCase(name string) string {
+	words := strings.Split(name, "-")
+	for i := 1; i < len(words); i++ {
+		words[i] = strings.ToUpper(words[i][:1]) + words[i][1:]
+	}
+	return strings.Join(words, "")
+}
+
 func (r *reader) fail(name, why string) {
 	if r.err == nil {
-		r.err = fmt.Errorf("metadata.annotations[%s]: %q %s", name, r.annotations[name], why)
+		value, _ := r.get(name)
+		r.err = fmt.Errorf("metadata.annotations[%s]: %q %s", name, value, why)
 	}
 }
 
 func (r *reader) text(name, fallback string) string {
-	value, ok := r.annotations[name]
+	value, ok := r.get(name)
 	if !ok {
 		return fallback
 	}
@@ -97,7 +120,7 @@ func (r *reader) text(name, fallback string) string {
 }
 
 func (r *reader) number(name string, fallback, low, high float64) float64 {
-	value, ok := r.annotations[name]
+	value, ok := r.get(name)
 	if !ok {
 		return fallback
 	}
@@ -110,7 +133,7 @@ func (r *reader) number(name string, fallback, low, high float64) float64 {
 }
 
 func (r *reader) duration(name string, fallback, low, high time.Duration) time.Duration {
-	value, ok := r.annotations[name]
+	value, ok := r.get(name)
 	if !ok {
 		return fallback
 	}

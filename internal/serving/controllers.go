@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -74,6 +75,10 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	return mgr.Start(ctx)
 }
 
+// workers is how many objects of one kind are worked on at a time: most of the
+// work is waiting for the API server.
+const workers = 8
+
 func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), servingv1.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
@@ -88,6 +93,7 @@ func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 		LeaderElectionNamespace:       class.Namespace,
 		LeaderElectionReleaseOnCancel: true,
 		Cache:                         cacheOptions(),
+		Controller:                    ctrlconfig.Controller{MaxConcurrentReconciles: workers},
 	})
 	if err != nil {
 		return nil, err

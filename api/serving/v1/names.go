@@ -8,6 +8,19 @@ const (
 	RevisionLabel                = "serving.knative.dev/revision"
 	RevisionUIDLabel             = "serving.knative.dev/revisionUID"
 	RouteLabel                   = "serving.knative.dev/route"
+	ServiceUIDLabel              = "serving.knative.dev/serviceUID"
+	ConfigurationUIDLabel        = "serving.knative.dev/configurationUID"
+)
+
+// Annotations that say who made an object, who changed its spec last, and how
+// long things may take.
+const (
+	CreatorAnnotation          = "serving.knative.dev/creator"
+	LastModifierAnnotation     = "serving.knative.dev/lastModifier"
+	RolloutDurationAnnotation  = "serving.knative.dev/rollout-duration"
+	ProgressDeadlineAnnotation = "serving.knative.dev/progress-deadline"
+	// NoGCAnnotation, "true" on a revision, keeps it from being collected.
+	NoGCAnnotation = "serving.knative.dev/no-gc"
 )
 
 // VisibilityLabel on a service or route, with VisibilityClusterLocal, keeps it

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -36,17 +37,22 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	rev, err := r.revision(ctx, &config)
+	var all serving.RevisionList
+	if listErr := r.client.List(ctx, &all, client.InNamespace(config.Namespace), client.MatchingLabels{serving.ConfigurationLabel: config.Name}); listErr != nil {
+		return ctrl.Result{}, fmt.Errorf("list revisions: %w", listErr)
+	}
+	permanent := apierrors.IsInvalid(err) || apierrors.IsForbidden(err)
+	if err != nil && !permanent {
+		return ctrl.Result{}, err
+	}
 	before := config.DeepCopy()
-	report(&config, rev, err)
+	report(&config, rev, all.Items, err)
 	if !equality.Semantic.DeepEqual(before.Status, config.Status) {
 		if err := r.client.Status().Patch(ctx, &config, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-		return ctrl.Result{}, nil // trying again does not help; the status says why
-	}
-	return ctrl.Result{}, err
+	return ctrl.Result{}, nil // where err is permanent, the status says why
 }
 
 // revision returns the revision of the present version, which it makes if
@@ -72,7 +78,8 @@ func (r *reconciler) revision(ctx context.Context, config *serving.Configuration
 		return nil, apierrors.NewForbidden(serving.GroupVersion.WithResource("revisions").GroupResource(), rev.Name,
 			fmt.Errorf("it belongs to something else; choose another name in spec.template.metadata.name"))
 	}
-	if !equality.Semantic.DeepEqual(rev.Spec, wanted.Spec) {
+	same := rev.Labels[serving.ConfigurationGenerationLabel] == wanted.Labels[serving.ConfigurationGenerationLabel]
+	if !same && !equality.Semantic.DeepEqual(rev.Spec, wanted.Spec) {
 		return nil, apierrors.NewForbidden(serving.GroupVersion.WithResource("revisions").GroupResource(), rev.Name,
 			fmt.Errorf("it exists with another template; change spec.template.metadata.name with every change of the template, or leave it out"))
 	}
@@ -98,32 +105,77 @@ func newRevision(config *serving.Configuration) *serving.Revision {
 	}
 	rev.Labels[serving.ConfigurationLabel] = config.Name
 	rev.Labels[serving.ConfigurationGenerationLabel] = strconv.FormatInt(config.Generation, 10)
-	if svc := config.Labels[serving.ServiceLabel]; svc != "" {
-		rev.Labels[serving.ServiceLabel] = svc
+	rev.Labels[serving.ConfigurationUIDLabel] = string(config.UID)
+	for _, label := range []string{serving.ServiceLabel, serving.ServiceUIDLabel} {
+		if value := config.Labels[label]; value != "" {
+			rev.Labels[label] = value
+		}
+	}
+	if author := config.Annotations[serving.LastModifierAnnotation]; author != "" {
+		if rev.Annotations == nil {
+			rev.Annotations = map[string]string{}
+		}
+		rev.Annotations[serving.CreatorAnnotation] = author
+	}
+	if rev.Spec.TimeoutSeconds == 0 {
+		rev.Spec.TimeoutSeconds = serving.DefaultTimeoutSeconds
 	}
 	return rev
 }
 
-func report(config *serving.Configuration, rev *serving.Revision, failed error) {
+// report fills in the status. The latest ready revision is the newest that is
+// ready, be it not the newest of all.
+func report(config *serving.Configuration, rev *serving.Revision, others []serving.Revision, failed error) {
 	s := &config.Status
 	s.ObservedGeneration = config.Generation
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionUnknown}
-	switch {
-	case failed != nil:
+	if failed != nil {
 		ready.Status, ready.Reason = corev1.ConditionFalse, "RevisionFailed"
 		ready.Message = fmt.Sprintf("Revision creation failed with message: %v.", failed)
+		s.Conditions.Set(ready, metav1.Now())
+		return
+	}
+	s.LatestCreatedRevisionName = rev.Name
+	of := rev.Status.Conditions.Get(serving.Ready)
+	ready.Status, ready.Reason, ready.Message = of.Status, of.Reason, of.Message
+	switch of.Status {
+	case corev1.ConditionTrue:
+		s.LatestReadyRevisionName = rev.Name
+	case corev1.ConditionFalse:
+		ready.Reason = "RevisionFailed"
+		ready.Message = fmt.Sprintf("Revision %q failed with message: %s.", rev.Name, strings.TrimSuffix(of.Message, "."))
+		fallthrough
 	default:
-		s.LatestCreatedRevisionName = rev.Name
-		ready = serving.Condition{Type: serving.Ready, Status: rev.Status.Conditions.Get(serving.Ready).Status}
-		switch of := rev.Status.Conditions.Get(serving.Ready); of.Status {
-		case corev1.ConditionTrue:
-			s.LatestReadyRevisionName = rev.Name
-		case corev1.ConditionFalse:
-			ready.Reason = "RevisionFailed"
-			ready.Message = fmt.Sprintf("Revision %q failed with message: %s.", rev.Name, of.Message)
-		default:
-			ready.Reason, ready.Message = of.Reason, of.Message
-		}
+		s.LatestReadyRevisionName = latestReady(s.LatestReadyRevisionName, others)
 	}
 	s.Conditions.Set(ready, metav1.Now())
+}
+
+// latestReady is the newest ready revision from the one named present on, which
+// stays if there is none.
+func latestReady(present string, revisions []serving.Revision) string {
+	best, found := int64(-1), ""
+	for i := range revisions {
+		rev := &revisions[i]
+		if rev.Name == present {
+			best = max(best, generation(rev))
+		}
+		if rev.Status.Conditions.IsTrue(serving.Ready) && generation(rev) > best {
+			best, found = generation(rev), rev.Name
+		}
+	}
+	if found == "" {
+		return present
+	}
+	return found
+}
+
+// generation is that of the configuration which a revision was made from; 0
+// where its label has been spoilt.
+func generation(rev *serving.Revision) int64 {
+	n, err := strconv.ParseInt(rev.Labels[serving.ConfigurationGenerationLabel], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -48,8 +48,11 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 	if pod.Spec.EnableServiceLinks == nil {
 		pod.Spec.EnableServiceLinks = &noToken // as in Knative: an instance starts slower with every service of its namespace
 	}
-	for _, c := range spec.InitContainers {
-		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c.Core(spec.Port()))
+	for i := range spec.InitContainers {
+		c := spec.InitContainers[i].Core(spec.Port())
+		c.Name = initName(rev, i)
+		c.Image, c.ImagePullPolicy = pinned(c, rev.Status.InitContainerStatuses)
+		pod.Spec.InitContainers = append(pod.Spec.InitContainers, c)
 	}
 	for i := range spec.Containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, container(rev, i))
@@ -66,20 +69,39 @@ func podLabels(rev *serving.Revision) map[string]string {
 	return labels
 }
 
+// containerName is that of the i-th container, numbered where several have none
+// (Knative's defaults).
+func containerName(rev *serving.Revision, i int) string {
+	name := rev.Spec.Containers[i].Name
+	if name == "" {
+		name = serving.UserContainer
+		if len(rev.Spec.Containers) > 1 {
+			name += "-" + strconv.Itoa(i)
+		}
+	}
+	return name
+}
+
+func initName(rev *serving.Revision, i int) string {
+	if name := rev.Spec.InitContainers[i].Name; name != "" {
+		return name
+	}
+	return "init-container-" + strconv.Itoa(i)
+}
+
 // container is the i-th container; the one that gets the requests is told
 // where to listen and what it is (Knative's runtime contract).
 func container(rev *serving.Revision, i int) corev1.Container {
-	c := rev.Spec.Containers[i].Core(rev.Spec.Port())
-	if c.Name == "" {
-		c.Name = serving.UserContainer
-		if i > 0 {
-			c.Name += "-" + strconv.Itoa(i)
-		}
+	port := rev.Spec.Port()
+	c := rev.Spec.Containers[i].Core(port)
+	c.Name = containerName(rev, i)
+	c.Image, c.ImagePullPolicy = pinned(c, rev.Status.ContainerStatuses)
+	if c.TerminationMessagePolicy == "" {
+		c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 	}
-	if len(rev.Spec.Containers) > 1 && len(c.Ports) == 0 {
+	if &rev.Spec.Containers[i] != rev.Spec.Serving() {
 		return c
 	}
-	port := rev.Spec.Port()
 	if len(c.Ports) == 0 {
 		c.Ports = []corev1.ContainerPort{{ContainerPort: port, Protocol: corev1.ProtocolTCP}}
 	}
@@ -89,8 +111,5 @@ func container(rev *serving.Revision, i int) corev1.Container {
 		{Name: "K_CONFIGURATION", Value: rev.Labels[serving.ConfigurationLabel]},
 		{Name: "K_SERVICE", Value: rev.Labels[serving.ServiceLabel]},
 	}, c.Env...)
-	if c.TerminationMessagePolicy == "" {
-		c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
-	}
 	return c
 }

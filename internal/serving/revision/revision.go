@@ -22,9 +22,19 @@ import (
 	"redoubt.dev/redoubt/internal/autoscale"
 )
 
-// progressDeadline is how long a new revision has to get its first instance
+// defaultDeadline is how long a new revision has to get its first instance
 // ready (config-deployment of Knative).
-const progressDeadline = 10 * time.Minute
+const defaultDeadline = 10 * time.Minute
+
+// deadline is the owner's, whose annotation was checked when it was written.
+func deadline(rev *serving.Revision) time.Duration {
+	for _, name := range []string{serving.ProgressDeadlineAnnotation, "serving.knative.dev/progressDeadline"} {
+		if d, err := time.ParseDuration(rev.Annotations[name]); err == nil && d > 0 {
+			return d
+		}
+	}
+	return defaultDeadline
+}
 
 type reconciler struct {
 	client client.Client
@@ -157,14 +167,16 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 		}
 	}
 	s.ActualReplicas = &ready
+	resolve(rev, pods)
 	proven := s.Conditions.IsTrue(serving.Ready)
 	health := healthOf(pods, scaleErr)
 	var again time.Duration
 	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
-		left := progressDeadline - now.Sub(rev.CreationTimestamp.Time)
+		limit := deadline(rev)
+		left := limit - now.Sub(rev.CreationTimestamp.Time)
 		if again = left; left <= 0 {
 			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded",
-				fmt.Sprintf("Revision %q did not become ready within %v.", rev.Name, progressDeadline))
+				fmt.Sprintf("Revision %q did not become ready within %v.", rev.Name, limit))
 		}
 	}
 	if ready > 0 || *s.DesiredReplicas == 0 && health.ok() {

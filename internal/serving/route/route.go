@@ -6,6 +6,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 
@@ -169,7 +170,12 @@ func notReadyYet(config *serving.Configuration) *serving.Condition {
 	return c
 }
 
+// url is where the route answers: outside the cluster, unless its label keeps
+// it inside.
 func (r *reconciler) url(prefix string, route *serving.Route) string {
+	if route.Labels[serving.VisibilityLabel] == serving.VisibilityClusterLocal {
+		return fmt.Sprintf("http://%s%s.%s.svc.cluster.local", prefix, route.Name, route.Namespace)
+	}
 	url := fmt.Sprintf("http://%s%s.%s.%s", prefix, route.Name, route.Namespace, r.opts.Domain)
 	if p := r.opts.URLPort; p != 0 && p != 80 {
 		url += fmt.Sprintf(":%d", p)
@@ -188,13 +194,17 @@ func (r *reconciler) ingress(ctx context.Context, route *serving.Route) serving.
 }
 
 func (r *reconciler) placeholder(ctx context.Context, route *serving.Route) error {
-	labels := map[string]string{serving.RouteLabel: route.Name}
+	labels := map[string]string{}
+	maps.Copy(labels, route.Labels)
+	labels[serving.RouteLabel] = route.Name
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}}
 	_, err := controllerutil.CreateOrPatch(ctx, r.client, svc, func() error {
 		if svc.UID != "" && !metav1.IsControlledBy(svc, route) {
 			return fmt.Errorf("a Service %q exists that this route did not make; delete or rename one of them", svc.Name)
 		}
 		svc.Labels = labels
+		svc.Annotations = maps.Clone(route.Annotations)
+		delete(svc.Annotations, corev1.LastAppliedConfigAnnotation)
 		if len(svc.Spec.Ports) != 1 {
 			svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
 		}

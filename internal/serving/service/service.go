@@ -5,9 +5,11 @@ package service
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,26 +37,52 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if svc.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
-	config, err := r.configuration(ctx, &svc)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	route, err := r.route(ctx, &svc)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
 	before := svc.DeepCopy()
-	mirror(&svc, config, route)
-	if equality.Semantic.DeepEqual(before.Status, svc.Status) {
-		return ctrl.Result{}, nil
+	failed := r.keep(ctx, &svc)
+	if !equality.Semantic.DeepEqual(before.Status, svc.Status) {
+		if err := r.client.Status().Patch(ctx, &svc, client.MergeFrom(before)); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
-	return ctrl.Result{}, r.client.Status().Patch(ctx, &svc, client.MergeFrom(before))
+	if apierrors.IsInvalid(failed) || apierrors.IsForbidden(failed) {
+		return ctrl.Result{}, nil // the status says why; the owner must act
+	}
+	return ctrl.Result{}, failed
+}
+
+// keep makes the parts and mirrors them. A part that cannot be made is said in
+// its condition, so that nobody waits for it.
+func (r *reconciler) keep(ctx context.Context, svc *serving.Service) error {
+	config, err := r.configuration(ctx, svc)
+	if err != nil {
+		refuse(svc, serving.ConfigurationsReady, "ConfigurationFailed", err)
+		return err
+	}
+	route, err := r.route(ctx, svc)
+	if err != nil {
+		refuse(svc, serving.RoutesReady, "RouteFailed", err)
+		return err
+	}
+	mirror(svc, config, route)
+	return nil
+}
+
+func refuse(svc *serving.Service, kind, reason string, err error) {
+	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
+		return // trying again may help
+	}
+	s, now := &svc.Status, metav1.Now()
+	s.ObservedGeneration = svc.Generation
+	c := serving.Condition{Type: kind, Status: corev1.ConditionFalse, Reason: reason, Message: err.Error()}
+	s.Conditions.Set(c, now)
+	s.Conditions.Set(overall(c), now)
 }
 
 func (r *reconciler) configuration(ctx context.Context, svc *serving.Service) (*serving.Configuration, error) {
 	config := &serving.Configuration{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
 	_, err := controllerutil.CreateOrPatch(ctx, r.client, config, func() error {
 		config.Spec = *svc.Spec.ConfigurationSpec.DeepCopy()
+		config.Annotations = inherited(svc.Annotations, serving.RolloutDurationAnnotation)
 		return own(svc, config, r.client)
 	})
 	if err != nil {
@@ -67,6 +95,7 @@ func (r *reconciler) route(ctx context.Context, svc *serving.Service) (*serving.
 	route := &serving.Route{ObjectMeta: metav1.ObjectMeta{Namespace: svc.Namespace, Name: svc.Name}}
 	_, err := controllerutil.CreateOrPatch(ctx, r.client, route, func() error {
 		route.Spec.Traffic = traffic(svc)
+		route.Annotations = inherited(svc.Annotations)
 		return own(svc, route, r.client)
 	})
 	if err != nil {
@@ -75,18 +104,31 @@ func (r *reconciler) route(ctx context.Context, svc *serving.Service) (*serving.
 	return route, nil
 }
 
-// own refuses to take over an object that another service or a user made.
+// own makes obj the service's, with the labels of the service and no others.
+// It refuses to take over an object that another service or a user made.
 func own(svc *serving.Service, obj client.Object, c client.Client) error {
-	if labels := obj.GetLabels(); labels[serving.ServiceLabel] != svc.Name {
-		next := map[string]string{serving.ServiceLabel: svc.Name}
-		for k, v := range labels {
-			if k != serving.ServiceLabel {
-				next[k] = v
-			}
-		}
-		obj.SetLabels(next)
+	if obj.GetUID() != "" && !metav1.IsControlledBy(obj, svc) {
+		return apierrors.NewForbidden(serving.GroupVersion.WithResource("services").GroupResource(), svc.Name,
+			fmt.Errorf("%T %q exists that this service did not make; delete or rename one of them", obj, obj.GetName()))
 	}
+	labels := maps.Clone(svc.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[serving.ServiceLabel], labels[serving.ServiceUIDLabel] = svc.Name, string(svc.UID)
+	obj.SetLabels(labels)
 	return controllerutil.SetControllerReference(svc, obj, c.Scheme())
+}
+
+// inherited are the annotations that a service hands on: not what kubectl
+// remembers, nor those in without.
+func inherited(annotations map[string]string, without ...string) map[string]string {
+	handed := maps.Clone(annotations)
+	delete(handed, corev1.LastAppliedConfigAnnotation)
+	for _, name := range without {
+		delete(handed, name)
+	}
+	return handed
 }
 
 // traffic is the service's own, with everything to the latest revision where
