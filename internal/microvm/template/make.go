@@ -1,6 +1,7 @@
 package template
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 // A boot that hangs is given up and tried again: on a busy host an emulated
 // machine can lose its timer.
 const (
-	attempts  = 3
-	bootLimit = time.Minute
+	attempts         = 3
+	defaultBootLimit = time.Minute
 )
 
 // The user that a template's machine runs as; no pod's does.
@@ -25,6 +26,12 @@ const user = 0x7ffe0000
 
 // make boots a machine, saves it and moves the result to dir whole.
 func (s Store) make(ctx context.Context, base qemu.Root, shape vmm.Shape, dir string) error {
+	if err := s.sweep(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.templates(), 0o700); err != nil {
+		return err
+	}
 	var failures error
 	for range attempts {
 		err := s.try(ctx, base, shape, dir)
@@ -37,6 +44,28 @@ func (s Store) make(ctx context.Context, base qemu.Root, shape vmm.Shape, dir st
 		}
 	}
 	return failures
+}
+
+// sweep removes templates, and what they were made from, whose kernel, agent or
+// QEMU was replaced, and what an interrupted process left.
+func (s Store) sweep() error {
+	keys, err := qemu.Sweep(s.roots())
+	if err != nil {
+		return fmt.Errorf("remove outdated templates: %w", err)
+	}
+	patterns := []string{".making-*"}
+	for _, key := range keys {
+		patterns = append(patterns, key+"-*")
+	}
+	for _, pattern := range patterns {
+		old, _ := filepath.Glob(filepath.Join(s.templates(), pattern))
+		for _, dir := range old {
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("remove outdated templates: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 func (s Store) try(ctx context.Context, base qemu.Root, shape vmm.Shape, dir string) (err error) {
@@ -66,7 +95,8 @@ func (s Store) try(ctx context.Context, base qemu.Root, shape vmm.Shape, dir str
 }
 
 func (s Store) bootAndSave(ctx context.Context, base qemu.Root, shape vmm.Shape, state, memory *os.File) error {
-	ctx, cancel := context.WithTimeout(ctx, bootLimit)
+	limit := cmp.Or(s.BootLimit, defaultBootLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// The network card needs a tap to have the features that copies' cards
 	// have. This one is connected to nothing.
@@ -83,13 +113,13 @@ func (s Store) bootAndSave(ctx context.Context, base qemu.Root, shape vmm.Shape,
 	stop := context.AfterFunc(ctx, func() { _ = m.Channel().Close() })
 	defer stop()
 	if err := s.Await(m.Channel()); err != nil {
-		return fmt.Errorf("%w: %w", bootFailure(ctx, m), err)
+		return fmt.Errorf("%w: %w", bootFailure(ctx, m, limit), err)
 	}
 	return m.Save(ctx, state, memory)
 }
 
 // bootFailure says how far a guest came that did not get ready.
-func bootFailure(ctx context.Context, m vmm.Machine) error {
+func bootFailure(ctx context.Context, m vmm.Machine, limit time.Duration) error {
 	hung := ctx.Err() != nil
 	m.Kill()
 	said := "it printed nothing"
@@ -97,7 +127,7 @@ func bootFailure(ctx context.Context, m vmm.Machine) error {
 		said = "it printed: " + console
 	}
 	if hung {
-		return fmt.Errorf("the guest was not ready within %v; %s", bootLimit, said)
+		return fmt.Errorf("the guest was not ready within %v; %s", limit, said)
 	}
 	return fmt.Errorf("the guest did not get ready: %s; %s", m.Exit().Reason, said)
 }

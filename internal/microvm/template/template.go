@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"redoubt.dev/redoubt/internal/microvm/filelock"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
@@ -38,6 +39,8 @@ type Store struct {
 	// Await returns when the agent at the other end of the channel is idle and
 	// may be copied.
 	Await func(io.Reader) error
+	// BootLimit is how long one boot may take; the default is a minute.
+	BootLimit time.Duration
 }
 
 // Template is one saved machine.
@@ -53,16 +56,16 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 	if err := shape.Validate(); err != nil {
 		return nil, err
 	}
-	base, err := qemu.Prepare(ctx, filepath.Join(s.Dir, "roots"), s.Image)
+	base, err := qemu.Prepare(ctx, s.roots(), s.Image)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(s.Dir, "templates", key(base, shape))
+	dir := filepath.Join(s.templates(), key(base, shape))
 	t := &Template{shape: shape, root: base.At(filepath.Join(dir, "root")), state: filepath.Join(dir, "state")}
 	if t.complete() {
 		return t, nil
 	}
-	unlock, err := filelock.Lock(ctx, dir+".lock")
+	unlock, err := filelock.Lock(ctx, filepath.Join(s.Dir, "templates.lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +79,13 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 	return t, nil
 }
 
+func (s Store) roots() string     { return filepath.Join(s.Dir, "roots") }
+func (s Store) templates() string { return filepath.Join(s.Dir, "templates") }
+
 // key names everything that a template depends on.
 func key(base qemu.Root, shape vmm.Shape) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %+v", base.Key, shape))
-	return hex.EncodeToString(sum[:8])
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", shape))
+	return base.Key + "-" + hex.EncodeToString(sum[:8])
 }
 
 func (t *Template) complete() bool {
