@@ -24,6 +24,7 @@ import (
 	"redoubt.dev/redoubt/bench/footprint"
 	"redoubt.dev/redoubt/bench/gateway"
 	"redoubt.dev/redoubt/bench/measure"
+	"redoubt.dev/redoubt/bench/microvm"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
 	"redoubt.dev/redoubt/bench/startup"
@@ -41,6 +42,7 @@ var suites = []struct {
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
+	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
 
 func main() {
