@@ -23,7 +23,7 @@ func newController() *cobra.Command {
 	var kubeconfig string
 	cmd := &cobra.Command{
 		Use:   "controller",
-		Short: "Run the controllers of services and functions, on any cluster",
+		Short: "Run the controllers of services and functions",
 		Long: `Run the controllers of services and functions, on any cluster that has the
 definitions and rights of Redoubt's configuration. "redoubt up" starts this role
 itself.`,

@@ -20,7 +20,7 @@ func newGateway() *cobra.Command {
 	accessLog := true
 	cmd := &cobra.Command{
 		Use:   "gateway",
-		Short: "Carry requests to the instances of services (a role of the platform)",
+		Short: "Carry requests to the instances of services",
 		Long: `Take HTTP requests for every service of a cluster, hold those that have to wait
 for an instance, and carry each to one.
 

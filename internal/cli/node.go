@@ -14,7 +14,7 @@ func newNode() *cobra.Command {
 	opts := node.Options{}
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Run the node role: label a node with the sandboxes it offers",
+		Short: "Label a node with the sandboxes that it offers",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.NodeName == "" {

@@ -43,10 +43,16 @@ func (e *ExitError) Unwrap() error { return e.Err }
 
 // New builds the whole command tree.
 func New() *cobra.Command {
+	cobra.EnableCommandSorting = false // groups list what comes first first
 	a := &app{}
 	root := &cobra.Command{
-		Use:           "redoubt",
-		Short:         "Secure serverless on real Kubernetes: every workload in the sandbox it names",
+		Use:   "redoubt",
+		Short: "Secure serverless on real Kubernetes: every workload in the sandbox it names",
+		Long: `Redoubt runs services and functions on real Kubernetes, each in the sandbox that
+its RuntimeClass names, and never in a weaker one.`,
+		Example: `  redoubt up --detach      boot the platform
+  redoubt demo             see a pod, a service and a function in every sandbox
+  redoubt down --purge     remove all of it`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -54,29 +60,25 @@ func New() *cobra.Command {
 	flags.StringVar(&a.name, "name", instance.DefaultName, "instance to act on")
 	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
 	_ = root.RegisterFlagCompletionFunc("name", completeInstances)
-	root.AddCommand(
-		newDoctor(a),
-		newDemo(a),
-		newUp(a),
-		newDown(a),
-		newStatus(a),
-		newLogs(a),
-		newKubeconfig(a),
-		newKubectl(a),
-		newGateway(),
-		newImage(a),
-		newVersion(a),
-		newCompletion(),
-		newNode(),
-		newController(),
-		newService(a),
-		newRevision(a),
-		newRoute(a),
-		newFunction(a),
-	)
+	addGroup(root, "platform", "The platform on this machine:",
+		newDoctor(a), newUp(a), newStatus(a), newDemo(a), newLogs(a), newDown(a))
+	addGroup(root, "workloads", "What runs on it:",
+		newService(a), newFunction(a), newRevision(a), newRoute(a), newImage(a), newKubectl(a), newKubeconfig(a))
+	addGroup(root, "roles", "Roles, which up starts and any cluster can run:",
+		newController(), newGateway(), newNode())
+	root.AddCommand(newVersion(a), newCompletion())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	refuseArguments(root)
 	return root
+}
+
+// addGroup lists commands together in help, in the order given.
+func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, cmd := range commands {
+		cmd.GroupID = id
+		root.AddCommand(cmd)
+	}
 }
 
 // refuseArguments makes wrong arguments of any command errors of usage, as

@@ -31,9 +31,10 @@ func (d *demo) close() error {
 	}
 	last := d.classes[len(d.classes)-1]
 	d.stage.say(`
-COLD is what a user waits who typed the command: for a pod until it is ready,
-for a service and a function until the first answer of a new instance. WARM is
-the median of %d requests after it.
+COLD is what the one who typed the command waits: for a pod until it is ready,
+for a service until the answer of the instance that the request starts, for a
+function from its source to its first answer. WARM is the median of %d requests
+after that.
 
 Look around:   redoubt kubectl%[2]s get pods,services.serving.knative.dev,functions.kubeless.io
                redoubt status%[2]s

@@ -186,23 +186,15 @@ func (d *demo) leave(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes the demo's objects by name: nothing else can be hit.
+// remove deletes the demo's objects by name: nothing else can be hit. It
+// waits for what they own, or a new function would meet the old one's service.
 func (d *demo) remove(ctx context.Context) error {
-	var pods, services, functions []string
+	args := []string{"delete", "--ignore-not-found", "--cascade=foreground", "--grace-period=1"}
 	for _, c := range d.classes {
-		pods = append(pods, podName(c))
-		services = append(services, serviceName(c))
-		functions = append(functions, functionName(c))
+		args = append(args, "pods/"+podName(c), "services.serving.knative.dev/"+serviceName(c), "functions.kubeless.io/"+functionName(c))
 	}
-	var errs []error
-	for kind, names := range map[string][]string{
-		"pods": pods, "services.serving.knative.dev": services, "functions.kubeless.io": functions,
-	} {
-		args := append([]string{"delete", kind, "--ignore-not-found", "--grace-period=1"}, names...)
-		_, err := d.stage.quietly(ctx, "kubectl", args...)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	_, err := d.stage.quietly(ctx, "kubectl", args...)
+	return err
 }
 
 func (d *demo) address(host string) string {
