@@ -14,12 +14,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/tap"
+	"redoubt.dev/redoubt/internal/microvm/thread"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -42,12 +42,10 @@ func Join(path string) (Pod, error) {
 		err error
 	}
 	done := make(chan result)
-	go func() {
-		// The thread is left in the pod's namespace and ends with the goroutine.
-		runtime.LockOSThread()
+	thread.Go(func() {
 		pod, err := join(path)
 		done <- result{pod, err}
-	}()
+	})
 	r := <-done
 	if r.err != nil {
 		return Pod{}, fmt.Errorf("join the pod's network %s: %w", path, r.err)

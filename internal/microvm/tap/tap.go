@@ -7,9 +7,9 @@ package tap
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/microvm/thread"
 )
 
 // Create makes a tap device called name in the calling thread's network
@@ -40,17 +40,14 @@ func Unconnected() (*os.File, error) {
 		err  error
 	}
 	made := make(chan result)
-	go func() {
-		// The thread stays in the new namespace, so the runtime must not use it
-		// for anything else: locked, it ends with this goroutine.
-		runtime.LockOSThread()
+	thread.Go(func() {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			made <- result{nil, fmt.Errorf("make a network namespace: %w", err)}
 			return
 		}
 		file, err := Create("tap0")
 		made <- result{file, err}
-	}()
+	})
 	r := <-made
 	return r.file, r.err
 }

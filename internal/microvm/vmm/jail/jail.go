@@ -11,10 +11,10 @@ package jail
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/microvm/thread"
 )
 
 // Spec is one process to start.
@@ -50,7 +50,7 @@ type Process struct {
 func Start(spec Spec) (*Process, error) {
 	p := &Process{done: make(chan struct{})}
 	started := make(chan error)
-	go p.run(spec, started)
+	thread.Go(func() { p.run(spec, started) })
 	return p, <-started
 }
 
@@ -70,9 +70,8 @@ func (p *Process) Kill() { _ = p.proc.Kill() }
 // namespaces, so that a child forked from it is inside from its start; and it
 // lives as long as the child, for the kernel sends the parent-death signal
 // when the forking thread ends, not the process. It is never given back to
-// other goroutines: the runtime ends it with this one.
+// other goroutines.
 func (p *Process) run(spec Spec, started chan<- error) {
-	runtime.LockOSThread()
 	proc, err := start(spec)
 	if err != nil {
 		started <- err

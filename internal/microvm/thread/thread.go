@@ -1,0 +1,31 @@
+// Package thread gives work an operating-system thread of its own, which it
+// may take into other namespaces.
+package thread
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Go calls f in a new goroutine, on a thread that runs nothing else and ends
+// with f. It is never the process's first thread: that one cannot end, and
+// /proc/self shows its namespaces and root as the whole process's.
+func Go(f func()) { go run(f, func() {}) }
+
+// run calls locked once it has a thread.
+func run(f, locked func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		locked()
+		f()
+		return // the thread is locked still, so the runtime ends it
+	}
+	// While this goroutine keeps the first thread, the next one must get
+	// another.
+	next := make(chan struct{})
+	go run(f, func() { close(next) })
+	<-next
+	runtime.UnlockOSThread()
+	locked()
+}
