@@ -3,6 +3,8 @@ package task
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	eventstypes "github.com/containerd/containerd/api/events"
 	api "github.com/containerd/containerd/api/runtime/task/v3"
@@ -58,6 +60,9 @@ func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest) (err err
 	}
 	p := newProcess(wire.Ref{ID: c.id}, stdio.Paths{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal}, c.spec.Process)
 	if !c.machine {
+		if err := rememberShim(r.Bundle); err != nil {
+			return err
+		}
 		if err := s.createInGuest(ctx, machine, c, p, r); err != nil {
 			return err
 		}
@@ -65,6 +70,24 @@ func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest) (err err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.init = p
+	return nil
+}
+
+// rememberShim notes where the shim's program is. containerd does so only for
+// the container that it starts a shim for, and after a restart it gives up the
+// others unless the program is in its PATH.
+func rememberShim(bundle string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the shim's own program: %w", err)
+	}
+	note := filepath.Join(bundle, "shim-binary-path")
+	if _, err := os.Stat(note); err == nil {
+		return nil
+	}
+	if err := os.WriteFile(note, []byte(self), 0o600); err != nil {
+		return fmt.Errorf("note the shim's program in the bundle: %w", err)
+	}
 	return nil
 }
 
