@@ -54,13 +54,15 @@ func (g *gateway) adminHandler() http.Handler {
 // unready says why the gateway should get no new requests, nothing when it
 // should.
 func (g *gateway) unready() string {
-	switch {
-	case g.draining.Load():
+	if g.draining.Load() {
 		return "draining: open requests are finished, new ones are not taken"
-	case !g.synced.Load():
+	}
+	select {
+	case <-g.known:
+		return ""
+	default:
 		return "routes, revisions and pods are not known yet"
 	}
-	return ""
 }
 
 func (g *gateway) meters(yield func(*meter.Revision, meter.Gauges)) {

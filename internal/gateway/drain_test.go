@@ -15,7 +15,10 @@ func TestDrainFinishesOpenRequests(t *testing.T) {
 		<-release
 		_, _ = io.WriteString(w, "done")
 	}), nil)
-	r.gateway.synced.Store(true)
+	if code := r.readyz(); code != http.StatusServiceUnavailable {
+		t.Errorf("ready before the cluster is known: %d", code)
+	}
+	close(r.gateway.known)
 	if code := r.readyz(); code != http.StatusOK {
 		t.Errorf("ready: %d", code)
 	}

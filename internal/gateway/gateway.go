@@ -75,11 +75,12 @@ type gateway struct {
 	log     *accesslog.Log
 	handler *proxy.Handler
 
-	synced, draining atomic.Bool
+	known    chan struct{} // closed once the cluster as it was at the start is
+	draining atomic.Bool
 }
 
 func newGateway(opts Options) *gateway {
-	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}}
+	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}, known: make(chan struct{})}
 	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits)
 	g.report.Revisions = g.table.Revisions
 	g.tracker = instance.NewTracker(g.table.SetRevision)
@@ -95,14 +96,16 @@ func (g *gateway) close() {
 	g.log.Close()
 }
 
-// run keeps watching and the admin address alive while requests drain: who
-// waits for an instance still gets one.
+// run takes requests once the cluster is known: until then every name would be
+// an unknown one, while connections can wait in the listeners. It keeps watching
+// and the admin address alive while requests drain: who waits for an instance
+// still gets one.
 func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []listener, admin net.Listener) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, failed := errgroup.WithContext(background)
 	group.Go(func() error {
-		return watcher.Run(failed, sink{g.table, g.tracker}, func() { g.synced.Store(true) })
+		return watcher.Run(failed, sink{g.table, g.tracker}, func() { close(g.known) })
 	})
 	group.Go(func() error { return g.serveAdmin(failed, admin) })
 	group.Go(func() error {
@@ -110,6 +113,10 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 		serving, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(failed, cancel)()
+		select {
+		case <-g.known:
+		case <-serving.Done():
+		}
 		return g.serve(serving, listeners)
 	})
 	return group.Wait()
