@@ -40,7 +40,7 @@ func Of(mounts []*types.Mount) ([]string, error) {
 		case kind == "erofs":
 			for _, o := range m.Options {
 				if strings.HasPrefix(o, "device=") {
-					return nil, fmt.Errorf("%w: merged layers; remove max_unmerged_layers from the erofs snapshotter's configuration", errdefs.ErrNotImplemented)
+					return nil, fmt.Errorf("%w: merged layers; remove max_unmerged_layers from the erofs snapshotter's configuration", errdefs.ErrInvalidArgument)
 				}
 			}
 			files = append(files, m.Source)

@@ -45,7 +45,7 @@ func TestOfRefuses(t *testing.T) {
 		is     func(error) bool
 	}{
 		{"another snapshotter's", []*types.Mount{{Type: "overlay", Options: []string{"lowerdir=/a:/b"}}}, errdefs.IsFailedPrecondition},
-		{"merged layers", []*types.Mount{merged}, errdefs.IsNotImplemented},
+		{"merged layers", []*types.Mount{merged}, errdefs.IsInvalidArgument},
 		{"too many", many, errdefs.IsInvalidArgument},
 	} {
 		t.Run(c.name, func(t *testing.T) {

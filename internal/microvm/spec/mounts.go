@@ -50,7 +50,7 @@ func mounts(list []specs.Mount) (guest []wire.Mount, host []specs.Mount, err err
 			}
 			guest = append(guest, wire.Mount{Target: m.Destination, Type: kind, Flags: flags, Data: data})
 		default:
-			return nil, nil, fmt.Errorf("%w: mount %s: a microVM has no file system %q", errdefs.ErrNotImplemented, m.Destination, m.Type)
+			return nil, nil, fmt.Errorf("%w: mount %s: a microVM has no file system %q", errdefs.ErrInvalidArgument, m.Destination, m.Type)
 		}
 	}
 	return guest, host, nil

@@ -89,7 +89,7 @@ func namespaces(c *wire.Container, s *specs.Spec) error {
 		case specs.NetworkNamespace:
 			network = true
 		case specs.UserNamespace:
-			return fmt.Errorf("%w: hostUsers: false cannot be had in a microVM, whose users are never the host's; leave it out", errdefs.ErrNotImplemented)
+			return fmt.Errorf("%w: hostUsers: false cannot be had in a microVM, whose users are never the host's; leave it out", errdefs.ErrInvalidArgument)
 		}
 	}
 	switch {

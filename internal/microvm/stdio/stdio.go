@@ -106,7 +106,7 @@ func (c *Copier) openOutput(ctx context.Context, uri string) (io.WriteCloser, er
 		}
 		return os.OpenFile(u.Path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	}
-	return nil, fmt.Errorf("%w: output to %s://; use a named pipe or file://", errdefs.ErrNotImplemented, u.Scheme)
+	return nil, fmt.Errorf("%w: output to %s://; use a named pipe or file://", errdefs.ErrInvalidArgument, u.Scheme)
 }
 
 // openFIFO opens a pipe for writing. A reading end is kept too, so that a

@@ -25,6 +25,10 @@ const (
 
 // Create makes a container: of the pod's own the machine, of others their
 // place in the guest.
+//
+// What a microVM cannot give is an invalid argument here. "Not implemented"
+// would make containerd take the shim for an older one, try the task API of
+// version 2, and report only that there is none.
 func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.CreateTaskResponse, error) {
 	if err := s.create(ctx, r); err != nil {
 		return nil, errgrpc.ToGRPC(err)
@@ -39,7 +43,7 @@ func (s *Service) Create(ctx context.Context, r *api.CreateTaskRequest) (*api.Cr
 
 func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest) (err error) {
 	if r.Checkpoint != "" {
-		return fmt.Errorf("%w: restore of a container in a microVM", errdefs.ErrNotImplemented)
+		return fmt.Errorf("%w: restore of a container in a microVM", errdefs.ErrInvalidArgument)
 	}
 	c := &container{id: r.ID, bundle: r.Bundle, execs: map[string]*process{}}
 	if err := s.reserve(c); err != nil {

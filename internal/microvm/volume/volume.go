@@ -77,7 +77,7 @@ func For(m specs.Mount) (Plan, error) {
 		}
 	}
 	return Plan{}, fmt.Errorf("%w: volume at %s: the host's %s cannot be mounted in a microVM; "+
-		"use an emptyDir, a ConfigMap, a Secret or a projected volume, or another RuntimeClass", errdefs.ErrNotImplemented, m.Destination, m.Source)
+		"use an emptyDir, a ConfigMap, a Secret or a projected volume, or another RuntimeClass", errdefs.ErrInvalidArgument, m.Destination, m.Source)
 }
 
 // file plans a mount of one file, which is copied. Only the kubelet's
@@ -88,7 +88,7 @@ func file(m specs.Mount) (Plan, error) {
 		return p, nil
 	}
 	return p, fmt.Errorf("%w: volume at %s: the host's file %s cannot be written from a microVM; mount it with readOnly: true",
-		errdefs.ErrNotImplemented, m.Destination, m.Source)
+		errdefs.ErrInvalidArgument, m.Destination, m.Source)
 }
 
 // isTerminationMessage: pods/UID/containers/NAME/HEX.
