@@ -19,8 +19,6 @@ const (
 	LastModifierAnnotation     = "serving.knative.dev/lastModifier"
 	RolloutDurationAnnotation  = "serving.knative.dev/rollout-duration"
 	ProgressDeadlineAnnotation = "serving.knative.dev/progress-deadline"
-	// NoGCAnnotation, "true" on a revision, keeps it from being collected.
-	NoGCAnnotation = "serving.knative.dev/no-gc"
 )
 
 // VisibilityLabel on a service or route, with VisibilityClusterLocal, keeps it

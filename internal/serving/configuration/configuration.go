@@ -151,23 +151,22 @@ func report(config *serving.Configuration, rev *serving.Revision, others []servi
 	s.Conditions.Set(ready, metav1.Now())
 }
 
-// latestReady is the newest ready revision from the one named present on, which
-// stays if there is none.
+// latestReady is the newest ready revision that is newer than the one named
+// present, which stays if there is none: requests never go back by themselves.
 func latestReady(present string, revisions []serving.Revision) string {
-	best, found := int64(-1), ""
+	best, name := int64(-1), present
+	for i := range revisions {
+		if revisions[i].Name == present {
+			best = generation(&revisions[i])
+		}
+	}
 	for i := range revisions {
 		rev := &revisions[i]
-		if rev.Name == present {
-			best = max(best, generation(rev))
-		}
 		if rev.Status.Conditions.IsTrue(serving.Ready) && generation(rev) > best {
-			best, found = generation(rev), rev.Name
+			best, name = generation(rev), rev.Name
 		}
 	}
-	if found == "" {
-		return present
-	}
-	return found
+	return name
 }
 
 // generation is that of the configuration which a revision was made from; 0

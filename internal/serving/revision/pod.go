@@ -15,7 +15,7 @@ import (
 func newPod(rev *serving.Revision) *corev1.Pod {
 	spec := &rev.Spec
 	grace := spec.TimeoutSeconds
-	noToken := false
+	no := false
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName:    rev.Name + "-",
@@ -46,7 +46,7 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 		},
 	}
 	if pod.Spec.EnableServiceLinks == nil {
-		pod.Spec.EnableServiceLinks = &noToken // as in Knative: an instance starts slower with every service of its namespace
+		pod.Spec.EnableServiceLinks = &no // as in Knative: an instance starts slower with every service of its namespace
 	}
 	for i := range spec.InitContainers {
 		c := spec.InitContainers[i].Core(spec.Port())
