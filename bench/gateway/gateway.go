@@ -40,7 +40,7 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 		return nil, err
 	}
 	defer s.remove()
-	nginx, err := startNginx(ctx, p.Inst.NetNS(), s.instance, s.host)
+	nginx, err := startNginx(ctx, p.Inst, s.instance)
 	if err != nil {
 		return nil, err
 	}

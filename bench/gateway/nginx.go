@@ -6,10 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
+	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/instance"
 )
 
 // configuration is that of a tuned reverse proxy: as many workers as
@@ -48,7 +51,7 @@ type nginx struct {
 }
 
 // startNginx starts one in front of upstream, and waits until it answers.
-func startNginx(ctx context.Context, ns, upstream, host string) (n *nginx, err error) {
+func startNginx(ctx context.Context, inst instance.Instance, upstream string) (n *nginx, err error) {
 	program := "/usr/sbin/nginx" // which users' PATH does not have
 	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("%s is missing; install the Debian package nginx-light", program)
@@ -70,11 +73,41 @@ func startNginx(ctx context.Context, ns, upstream, host string) (n *nginx, err e
 	}
 	n.cmd = exec.Command(program, "-c", file)
 	n.cmd.Stderr = os.Stderr
-	if err := netns.Do(ns, n.cmd.Start); err != nil {
+	if err := netns.Do(inst.NetNS(), n.cmd.Start); err != nil {
 		n.cmd = nil
 		return nil, fmt.Errorf("start nginx: %w", err)
 	}
-	return n, reachable(ctx, ns, listen)
+	if err := reachable(ctx, inst.NetNS(), listen); err != nil {
+		return nil, err
+	}
+	return n, joinEngine(inst, n.cmd.Process.Pid)
+}
+
+// joinEngine puts a process and its children into a control group beside the
+// gateway's: where processors are short, the kernel gives each group its share.
+func joinEngine(inst instance.Instance, pid int) error {
+	const group = "engine/nginx"
+	tree, err := cgroup.New(inst.ID())
+	if err != nil {
+		return err
+	}
+	if err := tree.Create(group); err != nil {
+		return err
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return fmt.Errorf("find nginx's workers: %w", err)
+	}
+	for _, text := range append(strings.Fields(string(children)), strconv.Itoa(pid)) {
+		child, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		if err := tree.Add(group, child); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reachable waits until somebody listens.
