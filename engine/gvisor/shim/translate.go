@@ -11,6 +11,7 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/anypb"
 	"gvisor.dev/gvisor/pkg/shim/v1/runsc"
 	"gvisor.dev/gvisor/pkg/shim/v1/runtimeoptions"
@@ -19,8 +20,12 @@ import (
 // translate says in gVisor's terms what the container's specification says in
 // the host's.
 func (b *bundle) translate() error {
-	if b.isSandbox() || !b.hasCgroup() {
+	if b.isSandbox() || b.spec.Linux == nil {
 		return nil
+	}
+	answerNoSuchCall(b.spec.Linux.Seccomp)
+	if !b.hasCgroup() {
+		return b.save()
 	}
 	if _, ok := b.namespace(specs.CgroupNamespace); !ok {
 		// On a host with cgroup version 1 the CRI asks for no such namespace.
@@ -34,6 +39,23 @@ func (b *bundle) translate() error {
 	}
 	b.spec.Mounts = append(b.spec.Mounts, l.mounts(b.dir)...)
 	return b.save()
+}
+
+// answerNoSuchCall makes the filter's rules that answer ENOSYS do so in gVisor
+// too. It knows one error for every refusal, EPERM, and a C library that gets
+// that for clone3 starts no thread instead of using clone. A call that is to
+// be traced and has no tracer, as none has here, is answered ENOSYS
+// (seccomp(2)).
+func answerNoSuchCall(filter *specs.LinuxSeccomp) {
+	if filter == nil {
+		return
+	}
+	for i := range filter.Syscalls {
+		rule := &filter.Syscalls[i]
+		if rule.Action == specs.ActErrno && rule.ErrnoRet != nil && *rule.ErrnoRet == uint(unix.ENOSYS) {
+			rule.Action, rule.ErrnoRet = specs.ActTrace, nil
+		}
+	}
 }
 
 // hasCgroup says whether the container is to see its cgroup.
