@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -94,10 +97,7 @@ func newServiceApply(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			svc.TypeMeta = metav1.TypeMeta{APIVersion: serving.GroupVersion.String(), Kind: "Service"}
-			svc.ManagedFields = nil
-			//nolint:staticcheck // the typed Apply of this client needs generated types
-			if err := c.Patch(cmd.Context(), svc, client.Apply, fieldOwner, client.ForceOwnership); err != nil {
+			if err := applyService(cmd.Context(), c, svc); err != nil {
 				return err
 			}
 			return w.finish(cmd, c, svc, "Applying", "applied")
@@ -106,6 +106,25 @@ func newServiceApply(a *app) *cobra.Command {
 	w.registerAll(cmd)
 	cmd.Flags().StringVarP(&w.file, "filename", "f", "", "file with the service; - is the standard input")
 	return cmd
+}
+
+// applyService applies svc on the server's side and fills in what it became.
+// Only what the user wrote is sent: a field that is sent is owned.
+func applyService(ctx context.Context, c client.Client, svc *serving.Service) error {
+	svc.TypeMeta = metav1.TypeMeta{APIVersion: serving.GroupVersion.String(), Kind: "Service"}
+	svc.ManagedFields = nil
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(svc)
+	if err != nil {
+		return err
+	}
+	u := &unstructured.Unstructured{Object: content}
+	unstructured.RemoveNestedField(u.Object, "status")
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "creationTimestamp")
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership); err != nil {
+		return err
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, svc)
 }
 
 func newServiceUpdate(a *app) *cobra.Command {
