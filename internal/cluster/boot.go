@@ -118,7 +118,9 @@ func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
 		{"Node ready", b.nodeReady},
 	}
 	if !b.opts.Bare {
-		steps = append(steps, step{"Controller, gateway and node role ready", b.startRoles})
+		steps = append(steps,
+			step{"Controller, gateway and node role ready", b.startRoles},
+			step{"Services accepted", b.servicesAccepted})
 	}
 	return steps
 }

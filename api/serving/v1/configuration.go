@@ -17,7 +17,7 @@ import (
 type Configuration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              ConfigurationSpec   `json:"spec,omitempty"`
+	Spec              ConfigurationSpec   `json:"spec"`
 	Status            ConfigurationStatus `json:"status,omitempty"`
 }
 

@@ -21,7 +21,7 @@ type Revision struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a revision does not change; change its service's template, which makes a new one"
-	Spec   RevisionSpec   `json:"spec,omitempty"`
+	Spec   RevisionSpec   `json:"spec"`
 	Status RevisionStatus `json:"status,omitempty"`
 }
 

@@ -15,7 +15,7 @@ import (
 type Route struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              RouteSpec   `json:"spec,omitempty"`
+	Spec              RouteSpec   `json:"spec"`
 	Status            RouteStatus `json:"status,omitempty"`
 }
 

@@ -20,7 +20,7 @@ import (
 type Service struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              ServiceSpec   `json:"spec,omitempty"`
+	Spec              ServiceSpec   `json:"spec"`
 	Status            ServiceStatus `json:"status,omitempty"`
 }
 
