@@ -156,7 +156,7 @@ func (f *functionFlags) applyContainer(fn *kubeless.Function) error {
 	if f.set.Changed("image-pull-policy") {
 		c.ImagePullPolicy = corev1.PullPolicy(f.pullPolicy)
 	}
-	err := errors.Join(changeEnv("--env", f.env, &c.Env), f.applyLimit(c, "memory", f.memory), f.applyLimit(c, "cpu", f.cpu))
+	err := errors.Join(changeEnv(f.env, &c.Env), f.applyLimit(c, "memory", f.memory), f.applyLimit(c, "cpu", f.cpu))
 	if f.set.Changed("secrets") {
 		f.applySecrets(pod, c)
 	}
@@ -236,42 +236,4 @@ func readSource(stdin io.Reader, file string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have", file, maxSource)
 	}
 	return data, nil
-}
-
-// change sets and removes entries of a map: NAME=VALUE and NAME-.
-func change(flag string, changes []string, values *map[string]string) error {
-	for _, c := range changes {
-		name, value, isSet := strings.Cut(c, "=")
-		if removed, ok := strings.CutSuffix(c, "-"); ok && !isSet {
-			delete(*values, removed)
-			continue
-		}
-		if !isSet || name == "" {
-			return usage(fmt.Errorf("%s %q is neither NAME=VALUE nor NAME-", flag, c))
-		}
-		if *values == nil {
-			*values = map[string]string{}
-		}
-		(*values)[name] = value
-	}
-	return nil
-}
-
-// changeEnv sets and removes environment variables in the same way.
-func changeEnv(flag string, changes []string, env *[]corev1.EnvVar) error {
-	for _, c := range changes {
-		name, value, isSet := strings.Cut(c, "=")
-		removed, remove := strings.CutSuffix(c, "-")
-		if remove = remove && !isSet; remove {
-			name = removed
-		}
-		if !remove && !isSet || name == "" {
-			return usage(fmt.Errorf("%s %q is neither NAME=VALUE nor NAME-", flag, c))
-		}
-		*env = slices.DeleteFunc(*env, func(e corev1.EnvVar) bool { return e.Name == name })
-		if !remove {
-			*env = append(*env, corev1.EnvVar{Name: name, Value: value})
-		}
-	}
-	return nil
 }

@@ -46,6 +46,9 @@ func (w *waitFlags) functionReady(cmd *cobra.Command, c *connection, fn *kubeles
 		}
 		select {
 		case <-ctx.Done():
+			if err := cmd.Context().Err(); err != nil {
+				return nil, fmt.Errorf("interrupted while waiting for function '%s', which is deployed: %w", fn.Name, err)
+			}
 			return nil, fmt.Errorf("timeout: function '%s' not ready after %d seconds; see: redoubt function describe %s", fn.Name, w.timeout, fn.Name)
 		case <-failed.final():
 			return nil, failed.err

@@ -12,27 +12,7 @@ import (
 )
 
 func (f *serviceFlags) applyEnvironment(c *serving.Container) error {
-	return errors.Join(f.applyEnv(c), f.applyEnvFrom(c))
-}
-
-func (f *serviceFlags) applyEnv(c *serving.Container) error {
-	for _, change := range f.env {
-		name, value, isSet := strings.Cut(change, "=")
-		if removed, ok := strings.CutSuffix(change, "-"); ok && !isSet {
-			c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == removed })
-			continue
-		}
-		if !isSet || name == "" {
-			return usage(fmt.Errorf("--env %q is neither NAME=VALUE nor NAME-", change))
-		}
-		at := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name })
-		if at < 0 {
-			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
-			continue
-		}
-		c.Env[at] = corev1.EnvVar{Name: name, Value: value}
-	}
-	return nil
+	return errors.Join(changeEnv(f.env, &c.Env), f.applyEnvFrom(c))
 }
 
 func (f *serviceFlags) applyEnvFrom(c *serving.Container) error {
