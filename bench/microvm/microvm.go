@@ -75,7 +75,7 @@ func prepare(ctx context.Context, dir string) (*bench, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	b := &bench{shape: vmm.Shape{Accelerator: answer.Accelerator(), CPUs: 1, MaxCPUs: 2, Memory: 256 << 20, MaxMemory: 2 << 30}}
+	b := &bench{shape: vmm.Shape{Accelerator: answer.Accelerator(), CPUs: 2, Memory: 256 << 20, MaxMemory: 2 << 30}}
 	if b.root, err = qemu.Prepare(ctx, filepath.Join(dir, "roots"), store.Image); err != nil {
 		return nil, 0, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 	"unsafe"
@@ -41,10 +40,20 @@ func (a *agent) configure(s *wire.Sandbox) (*wire.Guest, error) {
 			return nil, err
 		}
 	}
-	if err := a.makeShm(s.ShmSize); err != nil {
+	if err := errors.Join(useCPUs(s.CPUs), a.makeShm(s.ShmSize)); err != nil {
 		return nil, err
 	}
 	return describe()
+}
+
+// useCPUs switches on processors until count are in use. The first always is.
+func useCPUs(count uint32) error {
+	for n := uint32(1); n < count; n++ {
+		if err := os.WriteFile(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/online", n), []byte("1"), 0); err != nil {
+			return fmt.Errorf("switch processor %d on: %w", n, err)
+		}
+	}
+	return nil
 }
 
 // makeShm makes the pod's /dev/shm.
@@ -117,13 +126,14 @@ func (a *agent) holdPIDNamespace() error {
 func describe() (*wire.Guest, error) {
 	var name unix.Utsname
 	var info unix.Sysinfo_t
-	if err := errors.Join(unix.Uname(&name), unix.Sysinfo(&info)); err != nil {
+	var inUse unix.CPUSet
+	if err := errors.Join(unix.Uname(&name), unix.Sysinfo(&info), unix.SchedGetaffinity(0, &inUse)); err != nil {
 		return nil, err
 	}
 	release, _, _ := bytes.Cut(name.Release[:], []byte{0})
 	return &wire.Guest{
 		Release: string(release),
 		Memory:  info.Totalram * uint64(info.Unit),
-		CPUs:    uint32(runtime.NumCPU()),
+		CPUs:    uint32(inUse.Count()),
 	}, nil
 }

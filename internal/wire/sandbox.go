@@ -8,6 +8,7 @@ type Sandbox struct {
 	Links    []Link
 	Sysctls  []Pair
 	ShmSize  uint64 // bytes of the /dev/shm that containers share
+	CPUs     uint32 // processors to use, of those that the machine has
 }
 
 func (m *Sandbox) fields(c *coder) {
@@ -17,6 +18,7 @@ func (m *Sandbox) fields(c *coder) {
 	list(c, &m.Links, func(c *coder, v *Link) { v.fields(c) })
 	pairs(c, &m.Sysctls)
 	c.uint64(&m.ShmSize)
+	c.uint32(&m.CPUs)
 }
 
 // Link is a network interface, which is found by the hardware address that the

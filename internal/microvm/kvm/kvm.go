@@ -95,7 +95,7 @@ func try(ctx context.Context, root qemu.Root, await func(io.Reader) error) (Answ
 	limited, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	m, err := qemu.Start(limited, root, vmm.Config{
-		Shape: vmm.Shape{Accelerator: vmm.KVM, CPUs: 1, MaxCPUs: 1, Memory: 128 << 20, MaxMemory: 128 << 20},
+		Shape: vmm.Shape{Accelerator: vmm.KVM, CPUs: 1, Memory: 128 << 20, MaxMemory: 128 << 20},
 		Tap:   card, UID: user, GID: user,
 	})
 	if err != nil {

@@ -61,6 +61,7 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	}
 	c.Shape = shape(answer.Accelerator())
 	c.Size = sizeOf(s)
+	c.Sandbox.CPUs = uint32(min(max(c.Size.CPUs, 1), c.Shape.CPUs))
 	return c, c.namespaces(s)
 }
 
@@ -85,8 +86,8 @@ func (c *Config) namespaces(s *specs.Spec) error {
 func shape(accelerator vmm.Accelerator) vmm.Shape {
 	return vmm.Shape{
 		Accelerator: accelerator,
-		CPUs:        1, MaxCPUs: runtime.NumCPU(),
-		Memory: bootMemory, MaxMemory: maxMemory(),
+		CPUs:        min(runtime.NumCPU(), vmm.MaxCPUs),
+		Memory:      bootMemory, MaxMemory: maxMemory(),
 	}
 }
 

@@ -58,11 +58,6 @@ func (p *Pod) Resize(ctx context.Context, size Size) error {
 		}
 		p.memory.Store(got)
 	}
-	if size.CPUs > p.shape.CPUs {
-		if err := p.machine.SetCPUs(ctx, min(size.CPUs, p.shape.MaxCPUs)); err != nil {
-			return fmt.Errorf("give the virtual machine %d processors: %w", size.CPUs, err)
-		}
-	}
 	return nil
 }
 

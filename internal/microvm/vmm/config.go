@@ -21,9 +21,11 @@ const (
 // Shape is what a machine is made of, apart from what is added to it later.
 type Shape struct {
 	Accelerator Accelerator
-	// CPUs is the number of processors at start; MaxCPUs the most that SetCPUs
-	// may ask for.
-	CPUs, MaxCPUs int
+	// CPUs is the number of processors. The guest starts with the first in use;
+	// its agent switches others on (/sys/devices/system/cpu/cpuN/online). None
+	// is plugged in later: under emulation a processor that comes when others
+	// have filled the store of translated code ends QEMU 7.2.
+	CPUs int
 	// Memory is the guest's memory at start in bytes, a multiple of 2 MiB;
 	// MaxMemory the most that SetMemory may ask for.
 	Memory, MaxMemory int64
@@ -33,8 +35,8 @@ type Shape struct {
 // of anything that this package will ask of a hypervisor.
 const (
 	MinMemory = 96 << 20
+	MaxCPUs   = 255
 	maxMemory = 1 << 42
-	maxCPUs   = 255
 )
 
 // Validate names the first field that cannot be.
@@ -42,8 +44,8 @@ func (s Shape) Validate() error {
 	switch {
 	case s.Accelerator != KVM && s.Accelerator != Emulation:
 		return fmt.Errorf("accelerator %q: use kvm or tcg", s.Accelerator)
-	case s.CPUs < 1 || s.CPUs > s.MaxCPUs || s.MaxCPUs > maxCPUs:
-		return fmt.Errorf("cpus %d of at most %d: use 1 to %d", s.CPUs, s.MaxCPUs, maxCPUs)
+	case s.CPUs < 1 || s.CPUs > MaxCPUs:
+		return fmt.Errorf("cpus %d: use 1 to %d", s.CPUs, MaxCPUs)
 	case s.Memory < MinMemory || s.Memory%(2<<20) != 0:
 		return fmt.Errorf("memory of %d bytes: use a multiple of 2 MiB, at least %d MiB", s.Memory, MinMemory>>20)
 	case s.MaxMemory < s.Memory || s.MaxMemory > maxMemory:

@@ -60,11 +60,6 @@ type Machine interface {
 	// for, rounded down to whole steps of some MiB; the guest gets there in its
 	// own time, or only in part when what it should give back is in use.
 	SetMemory(ctx context.Context, bytes int64) (int64, error)
-	// SetCPUs gives the guest count processors, of at most its shape's maximum.
-	// New ones are offline until the agent switches them on
-	// (/sys/devices/system/cpu/cpuN/online). One that is there stays there:
-	// for fewer, the agent switches the highest ones off.
-	SetCPUs(ctx context.Context, count int) error
 	// PID is the process that is the machine, as the caller's PID namespace
 	// numbers it.
 	PID() int

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"fmt"
+	"strconv"
 
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 )
@@ -31,8 +32,9 @@ const (
 // Memory that is added is used without anybody's doing, up to three times the
 // first for what can be moved, so that it can be taken back. Without noforce,
 // the prospect of memory above 4 GiB takes 64 MiB at once, for devices that
-// cannot reach it; there are none.
-const kernelArguments = "console=ttyS0 quiet panic=-1 swiotlb=noforce " +
+// cannot reach it; there are none. Processors but the first wait until the
+// agent switches them on: what a pod does not ask for costs it nothing.
+const kernelArguments = "console=ttyS0 quiet panic=-1 swiotlb=noforce maxcpus=1 " +
 	"memhp_default_state=online memory_hotplug.online_policy=auto-movable"
 
 // arguments is QEMU's command line. It depends on nothing that a pod can say:
@@ -46,7 +48,7 @@ func arguments(shape vmm.Shape, from origin) []string {
 		"-mon", "chardev=monitor,mode=control",
 		"-chardev", fmt.Sprintf("socket,id=console,fd=%d", fdConsole),
 		"-serial", "chardev:console",
-		"-smp", fmt.Sprintf("%d,maxcpus=%d", shape.CPUs, shape.MaxCPUs),
+		"-smp", strconv.Itoa(shape.CPUs),
 	}
 	args = append(args, processor(shape.Accelerator)...)
 	args = append(args, memory(shape, from)...)

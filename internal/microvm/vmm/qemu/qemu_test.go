@@ -61,7 +61,7 @@ func TestBadConfig(t *testing.T) {
 		{"root group", func(c *vmm.Config) { c.GID = 0 }, "never runs as root"},
 		{"no card", func(c *vmm.Config) { c.Tap = nil }, "tap"},
 		{"no processor", func(c *vmm.Config) { c.Shape.CPUs = 0 }, "cpus 0"},
-		{"fewer at most", func(c *vmm.Config) { c.Shape.MaxCPUs = 0 }, "cpus 1 of at most 0"},
+		{"too many processors", func(c *vmm.Config) { c.Shape.CPUs = vmm.MaxCPUs + 1 }, "cpus 256"},
 		{"little memory", func(c *vmm.Config) { c.Shape.Memory = 1 << 20 }, "memory of 1048576 bytes"},
 		{"odd memory", func(c *vmm.Config) { c.Shape.Memory++ }, "multiple of 2 MiB"},
 		{"less at most", func(c *vmm.Config) { c.Shape.MaxMemory = 0 }, "maximum memory"},

@@ -32,45 +32,6 @@ func (m *Machine) SetMemory(ctx context.Context, bytes int64) (int64, error) {
 	return m.shape.Memory + more, nil
 }
 
-// slot is a processor that is there or could be.
-type slot struct {
-	Type  string         `json:"type"`
-	Props map[string]any `json:"props"`
-	Path  string         `json:"qom-path"` // empty: not there
-}
-
-// SetCPUs plugs the missing processors in, the lowest places first.
-func (m *Machine) SetCPUs(ctx context.Context, count int) error {
-	if count < 1 || count > m.shape.MaxCPUs {
-		return fmt.Errorf("set processors: %d: use 1 to %d", count, m.shape.MaxCPUs)
-	}
-	var slots []slot // the highest first
-	if err := m.monitor.Do(ctx, "query-hotpluggable-cpus", nil, &slots); err != nil {
-		return m.failed("set processors", err)
-	}
-	if len(slots) < count {
-		return fmt.Errorf("set processors: qemu has %d places for %d", len(slots), count)
-	}
-	for number := range count {
-		s := slots[len(slots)-1-number]
-		if s.Path != "" {
-			continue
-		}
-		if err := m.addCPU(ctx, number, s); err != nil {
-			return m.failed("set processors", err)
-		}
-	}
-	return nil
-}
-
-func (m *Machine) addCPU(ctx context.Context, number int, s slot) error {
-	arguments := map[string]any{"driver": s.Type, "id": fmt.Sprintf("cpu%d", number)}
-	for name, value := range s.Props {
-		arguments[name] = value
-	}
-	return m.monitor.Do(ctx, "device_add", arguments, nil)
-}
-
 // unplug asks for a device's removal and waits until it is done.
 func (m *Machine) unplug(ctx context.Context, device string) error {
 	gone := m.awaitDeletion(device)
