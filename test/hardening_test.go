@@ -1,8 +1,10 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -132,19 +134,31 @@ func shellPod(image, class string) *corev1.Pod {
 	return pod
 }
 
-// shell is an image of the machine's busybox with the commands of the probes,
-// put into the instance once.
-func shell(t *testing.T) string {
-	t.Helper()
-	const image = "localhost/redoubt-test/shell:latest"
-	args := []string{"image", "build", image, "--binary=/usr/bin/busybox", "--user=0", "--entrypoint=[]", "--file=/usr/bin/busybox:/bin/busybox"}
-	for _, name := range []string{"sh", "cat", "dd", "echo", "grep", "head", "httpd", "ls", "mkdir", "mknod", "sleep", "wc", "wget"} {
+// shellImage is the machine's busybox, with the commands that tests use.
+const shellImage = "localhost/redoubt-test/shell:latest"
+
+var buildShell = sync.OnceValue(func() error {
+	args := []string{"image", "build", shellImage, "--binary=/usr/bin/busybox", "--user=0", "--entrypoint=[]", "--file=/usr/bin/busybox:/bin/busybox"}
+	for _, name := range shellCommands {
 		args = append(args, "--link=/bin/"+name+"=busybox")
 	}
-	if out, err := shared.Command(t.Context(), args...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if out, err := shared.Command(context.Background(), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
 	}
-	return image
+	return nil
+})
+
+var shellCommands = strings.Fields(`
+	cat chmod chown cut date dd echo false free grep head hostname httpd id ip kill ls md5sum mkdir mknod
+	mount nc nproc nslookup ps pwd readlink rm sh sleep sort stat stty tail tar touch tr true tty uname wc wget`)
+
+// shell puts the image of that name into the instance, once.
+func shell(t *testing.T) string {
+	t.Helper()
+	if err := buildShell(); err != nil {
+		t.Fatal(err)
+	}
+	return shellImage
 }
 
 // ask runs a shell command in a pod and answers with what it prints.

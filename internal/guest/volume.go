@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -193,7 +194,8 @@ func (a *agent) volumeTree(m wire.Mount) (_ int, err error) {
 	return tree, nil
 }
 
-// makeInner makes a folder in a volume, as the kubelet did in the host's. What
+// makeInner makes a folder in a volume, as the kubelet did in the host's: with
+// the volume's own permissions, and so for those who may use the volume. What
 // cannot be made is found missing by who opens it.
 func makeInner(volume, inner string) {
 	root, err := os.OpenRoot(volume)
@@ -201,7 +203,17 @@ func makeInner(volume, inner string) {
 		return
 	}
 	defer root.Close()
-	_ = root.MkdirAll(filepath.Clean(inner), 0o777)
+	info, err := root.Stat(".")
+	if err != nil {
+		return
+	}
+	made := "."
+	for part := range strings.SplitSeq(filepath.Clean(inner), "/") {
+		made = filepath.Join(made, part)
+		if root.Mkdir(made, 0o700) == nil {
+			_ = root.Chmod(made, info.Mode())
+		}
+	}
 }
 
 // attributes are the MOUNT_ATTR_ flags for mount(2)'s.
