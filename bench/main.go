@@ -25,6 +25,7 @@ import (
 	"redoubt.dev/redoubt/bench/gateway"
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/microvm"
+	"redoubt.dev/redoubt/bench/overhead"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
 	"redoubt.dev/redoubt/bench/startup"
@@ -40,6 +41,7 @@ var suites = []struct {
 	{"boot", "the time until the platform is ready, new and again", boot.Run},
 	{"footprint", "memory of each process, and what idling takes", footprint.Run},
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
+	{"overhead", "what a pod takes beside its containers, every handler", overhead.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},

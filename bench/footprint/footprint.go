@@ -6,16 +6,13 @@ package footprint
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/cluster"
+	"redoubt.dev/redoubt/internal/proc"
 )
 
 const (
@@ -70,45 +67,17 @@ func look(ctx context.Context, p *platform.Platform) ([]process, error) {
 	}
 	var found []process
 	for _, s := range all {
-		f := process{name: s.Name}
-		dir := filepath.Join("/proc", strconv.Itoa(s.PID))
-		rollup, err := os.ReadFile(filepath.Join(dir, "smaps_rollup"))
+		memory, err := proc.MemoryOf(s.PID)
 		if err != nil {
-			return nil, fmt.Errorf("memory of %s: %w", s.Name, err)
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		f.resident, f.share = kilobytes(rollup, "Rss:"), kilobytes(rollup, "Pss:")
-		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		times, err := proc.TimesOf(s.PID)
 		if err != nil {
-			return nil, fmt.Errorf("processor time of %s: %w", s.Name, err)
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		f.busy = busy(stat)
-		found = append(found, f)
+		found = append(found, process{name: s.Name, resident: memory.Resident, share: memory.Share, busy: times.Own})
 	}
 	return found, nil
-}
-
-// kilobytes reads a line such as "Rss:  1024 kB" and returns bytes.
-func kilobytes(rollup []byte, name string) int64 {
-	for line := range strings.Lines(string(rollup)) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == name {
-			kib, _ := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10
-		}
-	}
-	return 0
-}
-
-// busy is utime and stime of /proc/PID/stat (proc(5)), which count hundredths
-// of a second. The command before them, in brackets, may hold spaces.
-func busy(stat []byte) time.Duration {
-	text := string(stat)
-	fields := strings.Fields(text[strings.LastIndex(text, ")")+1:])
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func sumUp(before, after []process, watched time.Duration) []measure.Result {

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +21,7 @@ import (
 	"redoubt.dev/redoubt/internal/microvm/template"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 	"redoubt.dev/redoubt/internal/microvm/vmm/qemu"
+	"redoubt.dev/redoubt/internal/proc"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -208,11 +207,12 @@ func (b *bench) many(ctx context.Context) ([]measure.Result, error) {
 	took := time.Since(begin)
 	var private []float64
 	for _, m := range machines {
-		bytes, err := anonymous(m.PID())
+		// Its own, and the pages of the template that it has written.
+		memory, err := proc.MemoryOf(m.PID())
 		if err != nil {
 			return nil, err
 		}
-		private = append(private, float64(bytes)/1e6)
+		private = append(private, float64(memory.Anonymous)/1e6)
 	}
 	weight := measure.Of(suite, fmt.Sprintf("%d copies", crowd), "private memory of each", "MB", private...)
 	weight.Bar = 60
@@ -220,22 +220,6 @@ func (b *bench) many(ctx context.Context) ([]measure.Result, error) {
 		measure.Of(suite, fmt.Sprintf("%d copies", crowd), "all ready", "ms", milliseconds(took)),
 		weight,
 	}, nil
-}
-
-// anonymous is a process's memory that no other shares, in bytes: its own, and
-// the pages of the template that it has written.
-func anonymous(pid int) (int64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Anonymous:" {
-			kib, err := strconv.ParseInt(fields[1], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("the memory of process %d is not told", pid)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

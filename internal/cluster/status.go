@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +13,7 @@ import (
 	"redoubt.dev/redoubt/internal/cluster/supervise"
 	"redoubt.dev/redoubt/internal/instance"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/proc"
 	"redoubt.dev/redoubt/internal/version"
 )
 
@@ -84,7 +81,8 @@ func Look(ctx context.Context, inst instance.Instance) Status {
 	}
 	for _, p := range processes {
 		v, _ := version.Of(engine, p.Name)
-		s.Components = append(s.Components, Component{Status: p, Version: v, Memory: proportionalMemory(p.PID)})
+		memory, _ := proc.MemoryOf(p.PID) // zero of a process that has ended
+		s.Components = append(s.Components, Component{Status: p, Version: v, Memory: memory.Share})
 	}
 	if s.Node, err = lookAtNode(ctx, inst); err != nil {
 		s.Problem = err.Error()
@@ -118,25 +116,6 @@ func lookAtNode(ctx context.Context, inst instance.Instance) (*NodeStatus, error
 		}
 	}
 	return s, nil
-}
-
-// proportionalMemory is Pss of /proc/PID/smaps_rollup (proc(5)), 0 when the
-// process is gone.
-func proportionalMemory(pid int) int64 {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "smaps_rollup"))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "Pss:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kib << 10
-		}
-	}
-	return 0
 }
 
 // errUnhealthy is how status tells scripts that something is wrong.
