@@ -58,6 +58,9 @@ func (a *agent) create(spec *wire.Container) (_ *wire.Empty, err error) {
 		return nil, err
 	}
 	c.init = newProcess(files)
+	// A container ends with its first process. In the pod's PID namespace the
+	// kernel does not see to that, and what is left would hold the output open.
+	c.init.after = func() { _ = c.cgroup.kill() }
 	a.containers[spec.ID] = c
 	return &wire.Empty{}, nil
 }

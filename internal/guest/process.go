@@ -21,6 +21,8 @@ const drainTime = 2 * time.Second
 // process is one that the host asked for.
 type process struct {
 	files *stdio
+	// after, if set, is called once the process has ended. It must not block.
+	after func()
 
 	mu     sync.Mutex // guards what follows
 	pid    int        // 0 until it runs
@@ -136,6 +138,9 @@ func (t *table) reapOne() bool {
 	if p, known := t.running[pid]; known {
 		delete(t.running, pid)
 		p.ended(status)
+		if p.after != nil {
+			p.after()
+		}
 	}
 	return true
 }

@@ -54,7 +54,7 @@ func Attach(ctx context.Context, session *wire.Session, ref *wire.Ref, paths Pat
 		if err != nil {
 			return nil, err
 		}
-		c.keep(stream)
+		c.keep(both{stream})
 		if err := c.receive(ctx, stream, output.path); err != nil {
 			return nil, err
 		}
@@ -66,8 +66,17 @@ func Attach(ctx context.Context, session *wire.Session, ref *wire.Ref, paths Pat
 	if err != nil {
 		return nil, err
 	}
-	c.keep(stream)
+	c.keep(both{stream})
 	return c, c.send(ctx, stream, paths.Stdin)
+}
+
+// both closes a stream in both directions. Its own Close ends one, and whoever
+// reads the other would wait for a guest that may never end it: the output
+// would not be closed either, for which containerd waits.
+type both struct{ wire.Stream }
+
+func (b both) Close() error {
+	return errors.Join(b.SetDeadline(time.Unix(0, 1)), b.Stream.Close())
 }
 
 func (c *Copier) keep(f io.Closer) {
