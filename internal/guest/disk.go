@@ -34,6 +34,20 @@ func disk(address uint32) (string, error) {
 	}
 }
 
+// mountLayers mounts the disks at addresses and returns where, in their order.
+// The agent's lock is held.
+func (a *agent) mountLayers(addresses []uint32) ([]string, error) {
+	var dirs []string
+	for _, address := range addresses {
+		dir, err := a.mountLayer(address)
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs, nil
+}
+
 // mountLayer mounts a disk that holds an image layer, once for all containers
 // of the machine, and returns where. The agent's lock is held.
 func (a *agent) mountLayer(address uint32) (string, error) {

@@ -44,13 +44,9 @@ func (a *agent) makeRoot(id string, root wire.Root) (_ *rootfs, err error) {
 		r.path = writable
 		return r, nil
 	}
-	var lower []string
-	for _, address := range root.Layers {
-		dir, err := a.mountLayer(address)
-		if err != nil {
-			return nil, err
-		}
-		lower = append(lower, dir)
+	lower, err := a.mountLayers(root.Layers)
+	if err != nil {
+		return nil, err
 	}
 	return r, r.overlay(writable, lower)
 }

@@ -60,7 +60,7 @@ func useCPUs(count uint32) error {
 func (a *agent) makeShm(size uint64) error {
 	v := &wire.Volume{ID: shmVolume, Kind: wire.Scratch, Size: size, Mode: 0o1777}
 	made := &volume{kind: v.Kind, path: filepath.Join(volumesDir, shmVolume)}
-	if err := makeVolume(made, v); err != nil {
+	if err := a.makeVolume(made, v); err != nil {
 		return fmt.Errorf("make shared memory: %w", err)
 	}
 	a.volumes[shmVolume] = made

@@ -35,7 +35,7 @@ func (a *agent) putVolume(v *wire.Volume) (*wire.Empty, error) {
 	}
 	if !exists {
 		made = &volume{kind: v.Kind, path: filepath.Join(volumesDir, v.ID)}
-		if err := makeVolume(made, v); err != nil {
+		if err := a.makeVolume(made, v); err != nil {
 			return nil, fmt.Errorf("make volume %s: %w", v.ID, err)
 		}
 		a.volumes[v.ID] = made
@@ -46,8 +46,11 @@ func (a *agent) putVolume(v *wire.Volume) (*wire.Empty, error) {
 	return &wire.Empty{}, nil
 }
 
-func makeVolume(made *volume, v *wire.Volume) error {
+// makeVolume makes a volume's folder. The agent's lock is held.
+func (a *agent) makeVolume(made *volume, v *wire.Volume) error {
 	switch v.Kind {
+	case wire.Image:
+		return a.mountImage(made.path, v.Layers)
 	case wire.SingleFile:
 		return nil
 	case wire.Copy:
@@ -71,6 +74,24 @@ func makeVolume(made *volume, v *wire.Volume) error {
 	return own(made.path, v.Mode, v.UID, v.GID)
 }
 
+// mountImage mounts an image's layers, one over the other, at dir.
+func (a *agent) mountImage(dir string, layers []uint32) error {
+	lower, err := a.mountLayers(layers)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	switch len(lower) {
+	case 0:
+		return fmt.Errorf("%w: an image has layers", errdefs.ErrInvalidArgument)
+	case 1: // an overlay would want two
+		return unix.Mount(lower[0], dir, "", unix.MS_BIND, "")
+	}
+	return unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY|unix.MS_NODEV, "lowerdir="+strings.Join(lower, ":"))
+}
+
 // own sets a file's owner and all permission bits, the special ones too.
 func own(path string, mode, uid, gid uint32) error {
 	if err := os.Lchown(path, int(uid), int(gid)); err != nil {
@@ -83,7 +104,7 @@ func own(path string, mode, uid, gid uint32) error {
 // renaming, so that readers see the old or the new one.
 func fill(made *volume, v *wire.Volume) error {
 	switch v.Kind {
-	case wire.Scratch:
+	case wire.Scratch, wire.Image:
 		return nil
 	case wire.SingleFile:
 		if len(v.Entries) != 1 {

@@ -83,6 +83,8 @@ const (
 	// Scratch is an empty folder in the guest's memory of at most Size bytes,
 	// shared by the containers that mount it.
 	Scratch
+	// Image is the read-only content of an image, whose Layers are disks.
+	Image
 )
 
 // Volume is made for the whole pod and mounted by name.
@@ -94,6 +96,7 @@ type Volume struct {
 	UID     uint32
 	GID     uint32
 	Entries []Entry
+	Layers  []uint32 // addresses of disks, the topmost first
 }
 
 func (m *Volume) fields(c *coder) {
@@ -104,6 +107,7 @@ func (m *Volume) fields(c *coder) {
 	c.uint32(&m.UID)
 	c.uint32(&m.GID)
 	list(c, &m.Entries, func(c *coder, v *Entry) { v.fields(c) })
+	list(c, &m.Layers, (*coder).uint32)
 }
 
 // EntryKind is a file's type.

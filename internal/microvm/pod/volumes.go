@@ -65,6 +65,9 @@ func (p *Pod) send(ctx context.Context, plan volume.Plan) error {
 	if err != nil {
 		return err
 	}
+	if content.Layers, err = p.Layers(ctx, plan.Layers); err != nil {
+		return err
+	}
 	return session.Call(ctx, wire.PutVolume, content, &wire.Empty{})
 }
 

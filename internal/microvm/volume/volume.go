@@ -4,7 +4,8 @@
 // No folder of the host is ever shared with a guest. What Kubernetes writes
 // for a pod (ConfigMaps, Secrets, tokens, the downward API, host names) is
 // copied in and kept in step. An emptyDir is a folder in the guest, shared by
-// the pod's containers there. Anything else is refused, naming the volume.
+// the pod's containers there. An image is a stack of read-only disks. Anything
+// else is refused, naming the volume.
 package volume
 
 import (
@@ -39,6 +40,8 @@ type Plan struct {
 	WriteBack bool
 	// Size limits an emptyDir in memory, in bytes; 0 is no limit of its own.
 	Size uint64
+	// Layers are the files of an image's layers, the topmost first.
+	Layers []string
 }
 
 // Names of folders that the kubelet gives a pod's volumes, below pods/UID
@@ -56,6 +59,9 @@ const (
 func For(m specs.Mount) (Plan, error) {
 	if m.Destination == "/dev/shm" && filepath.Base(m.Source) == "shm" {
 		return Plan{ID: "shm", Kind: wire.Scratch, Source: m.Source}, nil
+	}
+	if strings.Contains(m.Source, imageVolumes) {
+		return image(m)
 	}
 	source, err := original(m.Source)
 	if err != nil {
@@ -179,7 +185,7 @@ func (p Plan) Read() (*wire.Volume, error) {
 	}
 	v.Mode, v.UID, v.GID = owner(info)
 	switch p.Kind {
-	case wire.Scratch:
+	case wire.Scratch, wire.Image:
 		return v, nil
 	case wire.SingleFile:
 		e, err := entry(p.Source, "", info)
