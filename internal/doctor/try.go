@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // patience is how long one program that is tried may take.
@@ -41,10 +41,7 @@ func try(ctx context.Context, dataDir string) map[Feature]error {
 // changes what the thread belongs to.
 func onFreshThread(f func() error) error {
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- f()
-	}()
+	thread.Go(func() { done <- f() })
 	return <-done
 }
 

@@ -10,10 +10,15 @@ package main
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/plugin/registry"
 )
+
+// The first thread stays with main: another goroutine that took it into a pod's
+// network namespace would take the whole process's /proc/self/ns there.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	registry.Register(taskPlugin())

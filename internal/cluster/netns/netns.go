@@ -13,9 +13,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // Create makes the namespace at path, which lies below /run/netns, with its
@@ -116,9 +116,6 @@ func unshareInto(path string) error {
 // changes what the thread belongs to.
 func onFreshThread(f func() error) error {
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		done <- f()
-	}()
+	thread.Go(func() { done <- f() })
 	return <-done
 }

@@ -65,7 +65,7 @@ type Status struct {
 type Supervisor struct {
 	group  cgroup.Tree
 	logDir string
-	thread *thread
+	thread *inside
 
 	mu       sync.Mutex
 	programs []*program // guarded by mu; in order of their start
@@ -77,7 +77,7 @@ func New(netns, logDir string, tree cgroup.Tree) (*Supervisor, error) {
 	if err := os.MkdirAll(logDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make log folder: %w", err)
 	}
-	thread, err := newThread(netns)
+	thread, err := goInside(netns)
 	if err != nil {
 		return nil, err
 	}

@@ -1,22 +1,20 @@
 package supervise
 
 import (
-	"runtime"
-
 	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
-// thread is one operating-system thread inside a network namespace. Children
+// inside is one operating-system thread inside a network namespace. Children
 // are forked from it, for two reasons: they inherit its namespace, and the
 // kernel sends a parent-death signal when the forking *thread* ends
 // (prctl(2)), so that must be one which lives as long as the process.
-type thread struct{ work chan func() }
+type inside struct{ work chan func() }
 
-func newThread(path string) (*thread, error) {
-	t := &thread{work: make(chan func())}
+func goInside(path string) (*inside, error) {
+	t := &inside{work: make(chan func())}
 	entered := make(chan error)
-	go func() {
-		runtime.LockOSThread()
+	thread.Go(func() {
 		err := netns.Enter(path)
 		entered <- err
 		if err != nil {
@@ -25,12 +23,12 @@ func newThread(path string) (*thread, error) {
 		for f := range t.work {
 			f()
 		}
-	}()
+	})
 	return t, <-entered
 }
 
 // run calls f on the thread.
-func (t *thread) run(f func() error) error {
+func (t *inside) run(f func() error) error {
 	done := make(chan error)
 	t.work <- func() { done <- f() }
 	return <-done

@@ -19,7 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/tap"
-	"redoubt.dev/redoubt/internal/microvm/thread"
+	"redoubt.dev/redoubt/internal/thread"
 	"redoubt.dev/redoubt/internal/wire"
 )
 

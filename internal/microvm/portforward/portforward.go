@@ -15,7 +15,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"unsafe"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/thread"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -58,12 +58,10 @@ func listen(path string) (*net.TCPListener, error) {
 		err      error
 	}
 	done := make(chan result)
-	go func() {
-		// The thread stays in the namespace and ends with the goroutine.
-		runtime.LockOSThread()
+	thread.Go(func() {
 		l, err := listenIn(path)
 		done <- result{l, err}
-	}()
+	})
 	r := <-done
 	return r.listener, r.err
 }

@@ -9,7 +9,7 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-	"redoubt.dev/redoubt/internal/microvm/thread"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // Create makes a tap device called name in the calling thread's network

@@ -14,7 +14,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-	"redoubt.dev/redoubt/internal/microvm/thread"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // Spec is one process to start.
