@@ -5,6 +5,10 @@
 // It does what a presenter would, with the commands that a presenter would
 // type, and shows them. What an earlier demo left is removed at the start;
 // what this one makes stays to be looked at, unless it is interrupted.
+//
+// What is timed happens alone, one class after the other. The rest overlaps:
+// services are deployed before the show, all at once, and while the first act
+// is on they have no requests and go to zero.
 package demo
 
 import (
@@ -18,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
 	"redoubt.dev/redoubt/docs/examples"
@@ -108,17 +113,24 @@ func (d *demo) names() []string {
 // show is the programme.
 func (d *demo) show(ctx context.Context) error {
 	d.stage.title("Before the show")
-	for _, step := range []func(context.Context) error{d.clear, d.images, d.files} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	for _, act := range []func(context.Context) error{d.pods, d.services, d.functions} {
+	for _, act := range []func(context.Context) error{d.setUp, d.deployServices, d.pods, d.services, d.functions} {
 		if err := act(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// setUp brings the instance to where the show begins.
+func (d *demo) setUp(ctx context.Context) error {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return d.clear(ctx) })
+	both.Go(func() error { return d.images(ctx) })
+	if err := both.Wait(); err != nil {
+		return err
+	}
+	d.stage.note("nothing is left of an earlier demo, and the images are in the node's store")
+	return d.files()
 }
 
 // images puts the demo's three into the node's store, where they stay.
@@ -141,13 +153,12 @@ func (d *demo) images(ctx context.Context) error {
 		if err := image.Ensure(ctx, images, recipe, progress); err != nil {
 			return err
 		}
-		d.stage.note("image %s is in the node's store", recipe.Name)
 	}
 	return nil
 }
 
 // files writes what the commands apply, one file per class.
-func (d *demo) files(context.Context) error {
+func (d *demo) files() error {
 	if err := os.MkdirAll(d.stage.dir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -170,7 +181,6 @@ func (d *demo) clear(ctx context.Context) error {
 	if err := d.remove(ctx); err != nil {
 		return fmt.Errorf("remove what an earlier demo left: %w", err)
 	}
-	d.stage.note("nothing is left of an earlier demo")
 	return nil
 }
 

@@ -8,35 +8,44 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // warmRequests follow the first one; the median is shown.
-const warmRequests = 20
+const warmRequests = 10
+
+// serviceLabel is on every instance of a service.
+const serviceLabel = "serving.knative.dev/service"
 
 func serviceName(c class) string { return "helloworld-go-" + c.Name }
+
+// deployServices applies the talk's Knative Service in every class and waits
+// until all are ready.
+func (d *demo) deployServices(ctx context.Context) error {
+	apply := []string{"apply"}
+	wait := []string{"wait", "--for=condition=Ready", "--timeout=60s"}
+	for _, c := range d.classes {
+		apply = append(apply, "-f", serviceName(c)+".yaml")
+		wait = append(wait, "services.serving.knative.dev/"+serviceName(c))
+	}
+	for _, args := range [][]string{apply, wait} {
+		if _, _, err := d.stage.run(ctx, "kubectl", args...); err != nil {
+			return err
+		}
+	}
+	d.stage.note("the services of the second act are ready; without requests they go to zero")
+	return nil
+}
 
 // services is the second act: the talk's Knative Service, awakened from zero
 // by a request.
 func (d *demo) services(ctx context.Context) error {
 	d.stage.title("2. A Knative Service chooses its sandbox: the talk's helloworld-go")
-	for _, c := range d.classes {
-		if _, _, err := d.stage.run(ctx, "kubectl", "apply", "-f", serviceName(c)+".yaml"); err != nil {
-			return err
-		}
+	if err := d.gone(ctx); err != nil {
+		return err
 	}
-	for _, c := range d.classes {
-		_, _, err := d.stage.run(ctx, "kubectl", "wait", "--for=condition=Ready", "--timeout=60s", "services.serving.knative.dev/"+serviceName(c))
-		if err != nil {
-			return err
-		}
-	}
-	d.stage.note("all are ready; without requests they go to zero")
-	for _, c := range d.classes {
-		if err := d.gone(ctx, serviceName(c)); err != nil {
-			return err
-		}
-	}
-	d.stage.note("no instance is left; the next request starts one\n")
+	d.stage.note("no instance is left of the services; the next request starts one\n")
 	for i, c := range d.classes {
 		r, err := d.awaken(ctx, c)
 		if err != nil {
@@ -51,9 +60,14 @@ func (d *demo) services(ctx context.Context) error {
 	return nil
 }
 
-// gone waits until no pod of the service is left.
-func (d *demo) gone(ctx context.Context, service string) error {
-	_, _, err := d.stage.run(ctx, "kubectl", "wait", "--for=delete", "--timeout=60s", "pod", "-l", "serving.knative.dev/service="+service)
+// gone waits until no pod of the services is left.
+func (d *demo) gone(ctx context.Context) error {
+	names := make([]string, len(d.classes))
+	for i, c := range d.classes {
+		names[i] = serviceName(c)
+	}
+	_, _, err := d.stage.run(ctx, "kubectl", "wait", "--for=delete", "--timeout=60s", "pod",
+		"-l", serviceLabel+" in ("+strings.Join(names, ",")+")")
 	return err
 }
 
@@ -76,13 +90,17 @@ func (d *demo) awaken(ctx context.Context, c class) (result, error) {
 // inClass makes sure that the answer came from where it should: all instances
 // of the service are in the class.
 func (d *demo) inClass(ctx context.Context, service string, c class) error {
-	classes, err := d.stage.quietly(ctx, "kubectl", "get", "pods", "-l", "serving.knative.dev/service="+service,
-		"-o", "jsonpath={.items[*].spec.runtimeClassName}")
+	pods, err := d.cluster.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: serviceLabel + "=" + service})
 	if err != nil {
-		return err
+		return fmt.Errorf("list instances of %s: %w", service, err)
 	}
-	if found := strings.Fields(classes); len(found) == 0 || slices.ContainsFunc(found, func(name string) bool { return name != c.Name }) {
-		return fmt.Errorf("instances of %s are in the classes %q, not in %s", service, found, c.Name)
+	if len(pods.Items) == 0 {
+		return fmt.Errorf("%s has no instance", service)
+	}
+	for _, pod := range pods.Items {
+		if name := pod.Spec.RuntimeClassName; name == nil || *name != c.Name {
+			return fmt.Errorf("the instance %s of %s is not in the class %s", pod.Name, service, c.Name)
+		}
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (s stage) flags() string {
 func quote(program string, args []string) string {
 	words := []string{program}
 	for _, arg := range args {
-		if strings.ContainsAny(arg, " !{}*'\"$") {
+		if strings.ContainsAny(arg, " !{}*()'\"$") {
 			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 		words = append(words, arg)
