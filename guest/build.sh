@@ -39,6 +39,9 @@ fetch() {
 }
 
 mkdir -p "$cache" "$out"
+# One build at a time: none sees what another has half made.
+exec 9>"$cache/.lock"
+flock 9
 # Without the archive's lists, a kernel fetched earlier will do.
 have=$(ls -d "$cache/linux-image-"* 2>/dev/null | sort -V | tail -n 1)
 found=$(newest) || found=
