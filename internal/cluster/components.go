@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"redoubt.dev/redoubt/internal/cluster/supervise"
+	"redoubt.dev/redoubt/internal/microvm/template"
 )
 
 // noProxy keeps Kubernetes' own traffic off a proxy that is set for
@@ -82,7 +83,8 @@ func (b *boot) scheduler() supervise.Spec {
 }
 
 func (b *boot) containerd() supervise.Spec {
-	return b.spec("containerd", nil, "--config="+b.config("containerd.toml"))
+	// Shims have containerd's environment: what they keep goes with the data.
+	return b.spec("containerd", []string{template.FolderVariable + "=" + b.inst.Data("microvm")}, "--config="+b.config("containerd.toml"))
 }
 
 func (b *boot) kubelet() supervise.Spec {

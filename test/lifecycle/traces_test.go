@@ -19,7 +19,7 @@ import (
 type traces map[string]bool
 
 // look lists the machine's processes of Redoubt, its mounts, links, network
-// namespaces, tables, control groups and run folders.
+// namespaces, tables, control groups, run folders and caches.
 func look() (traces, error) {
 	t := traces{}
 	for _, f := range []func() error{t.processes, t.mounts, t.links, t.tables, t.folders} {
@@ -89,7 +89,7 @@ func (t traces) tables() error {
 func (t traces) folders() error {
 	for _, pattern := range []string{
 		"/sys/fs/cgroup/redoubt*", "/sys/fs/cgroup/*/redoubt*", // v2 and v1
-		"/run/redoubt/*", "/run/netns/*", "/run/containerd/*", "/run/containerd/s/*",
+		"/run/redoubt/*", "/var/cache/redoubt/*", "/var/cache/redoubt/microvm/*/*", "/run/netns/*", "/run/containerd/*", "/run/containerd/s/*",
 	} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {

@@ -19,9 +19,6 @@ import (
 )
 
 const (
-	// templatesDir holds what any shim on the machine can use again: it is a
-	// cache, of nothing that is a pod's.
-	templatesDir = "/var/cache/redoubt/microvm"
 	// imageDir holds the guest image, beside the shim's own program.
 	imageDir = "guest"
 	// bootMemory is what every machine starts with, in bytes. More is added
@@ -44,7 +41,7 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	}
 	c := Config{
 		Store: template.Store{
-			Dir:   templatesDir,
+			Dir:   template.Folder(),
 			Image: qemu.ImageIn(filepath.Join(filepath.Dir(self), imageDir)),
 			Await: wire.AwaitGuest,
 		},

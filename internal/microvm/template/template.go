@@ -14,6 +14,7 @@
 package template
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,6 +43,15 @@ type Store struct {
 	// BootLimit is how long one boot may take; the default is a minute.
 	BootLimit time.Duration
 }
+
+// FolderVariable names the environment variable that says where this machine's
+// templates are kept. Shims have it from containerd, whose environment they
+// get.
+const FolderVariable = "REDOUBT_MICROVM_DIR"
+
+// Folder is where this machine's templates are kept: a cache, of nothing that
+// is a pod's. By default it is the system's own.
+func Folder() string { return cmp.Or(os.Getenv(FolderVariable), "/var/cache/redoubt/microvm") }
 
 // Template is one saved machine.
 type Template struct {
