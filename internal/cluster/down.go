@@ -35,13 +35,7 @@ func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
 	unlock, err := lock(inst)
 	if errors.Is(err, ErrRunning) {
 		fmt.Fprintf(out, "Stopping instance %q\n", inst.Name)
-		if err := askToStop(ctx, inst); err != nil {
-			return err
-		}
-		err = poll(ctx, func() error {
-			unlock, err = lock(inst)
-			return err
-		})
+		unlock, err = endSupervisor(ctx, inst)
 	}
 	if err != nil {
 		return err
@@ -50,19 +44,61 @@ func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
 	return cleanUp(inst)
 }
 
-// askToStop ends the supervisor, by force where it does not answer.
-func askToStop(ctx context.Context, inst instance.Instance) error {
+// endSupervisor asks the supervisor to end the instance, by force when it does
+// not, and takes over its lock.
+func endSupervisor(ctx context.Context, inst instance.Instance) (unlock func(), err error) {
+	state, err := inst.LoadState()
+	if err != nil {
+		return nil, err
+	}
+	if err := wake(inst, state.SupervisorPID); err != nil {
+		return nil, err
+	}
+	gone := func(ctx context.Context) error {
+		return poll(ctx, func() error {
+			unlock, err = lock(inst)
+			return err
+		})
+	}
+	asked, cancel := context.WithTimeout(ctx, stopLimit/2)
+	defer cancel()
+	if askToStop(asked, inst, state.SupervisorPID) == nil && gone(asked) == nil {
+		return unlock, nil
+	}
+	if err := unix.Kill(state.SupervisorPID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return nil, fmt.Errorf("kill the supervisor: %w", err)
+	}
+	return unlock, gone(ctx)
+}
+
+// wake lets what somebody has stopped or frozen run again: it would neither
+// hear that it is to end nor let go of what waits for it.
+func wake(inst instance.Instance, supervisor int) error {
+	tree, err := cgroup.New(inst.ID())
+	if err != nil {
+		return err
+	}
+	tree.Thaw("")
+	pids, err := tree.Processes("")
+	if err != nil {
+		return err
+	}
+	for _, pid := range append(pids, supervisor) {
+		_ = unix.Kill(pid, unix.SIGCONT) // one that has ended needs no waking
+	}
+	return nil
+}
+
+// askToStop tells the supervisor through its socket, or by a signal where it
+// does not answer.
+func askToStop(ctx context.Context, inst instance.Instance, supervisor int) error {
 	asked, cancel := context.WithTimeout(ctx, processGrace)
 	defer cancel()
 	resp, err := control(asked, inst, http.MethodPost, "/stop")
 	if err == nil {
 		return resp.Body.Close()
 	}
-	state, loadErr := inst.LoadState()
-	if loadErr != nil {
-		return errors.Join(err, loadErr)
-	}
-	return unix.Kill(state.SupervisorPID, unix.SIGTERM)
+	return unix.Kill(supervisor, unix.SIGTERM)
 }
 
 // end stops what this supervisor started: first what would start pods again,

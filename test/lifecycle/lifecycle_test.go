@@ -6,14 +6,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"redoubt.dev/redoubt/internal/cluster"
+	"redoubt.dev/redoubt/internal/sandbox"
 	"redoubt.dev/redoubt/test/platform"
 )
 
@@ -41,8 +44,12 @@ func TestDownLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := boot(t, "traces")
-	for _, class := range []string{"runc", "gvisor"} {
-		run(t, p, class)
+	classes, err := sandbox.Offered(t.Context(), p.Cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range classes {
+		run(t, p, class.Name)
 	}
 	during, err := look()
 	if err != nil {
@@ -127,6 +134,47 @@ func restarted(ctx context.Context, p *platform.Platform, name string, killed in
 		}
 	}
 	return nil
+}
+
+// Down ends an instance that somebody has frozen, its supervisor stopped, and
+// leaves nothing of it.
+func TestDownEndsAFrozenInstance(t *testing.T) {
+	p := boot(t, "frozen")
+	run(t, p, "runc")
+	freeze(t, p.Inst.ID())
+	if err := syscall.Kill(p.State.SupervisorPID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// The control: frozen, the instance does not answer.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if processes, err := cluster.Processes(ctx, p.Inst); err == nil {
+		t.Fatalf("a frozen instance answers: %v", processes)
+	}
+	if err := p.End(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob("/sys/fs/cgroup/*/" + p.Inst.ID()); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// freeze freezes an instance's control group, on cgroup v1 or v2.
+func freeze(t *testing.T, id string) {
+	t.Helper()
+	for file, value := range map[string]string{
+		"/sys/fs/cgroup/freezer/" + id + "/freezer.state": "FROZEN",
+		"/sys/fs/cgroup/" + id + "/cgroup.freeze":         "1",
+	} {
+		if _, err := os.Stat(file); err != nil {
+			continue
+		}
+		if err := os.WriteFile(file, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("the machine cannot freeze control groups")
 }
 
 // Two instances run side by side with the same addresses inside, and ending

@@ -144,7 +144,7 @@ func (t Tree) Kill(sub string, patience time.Duration) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("kill control group: processes %v are still there after %v", pids, patience)
 		}
-		t.thaw(sub)
+		t.Thaw(sub)
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
@@ -220,7 +220,9 @@ func inheritCPUs(dir string) error {
 	return nil
 }
 
-func (t Tree) thaw(sub string) {
+// Thaw lets the processes of the group sub and below run again. What cannot be
+// thawed is left: its processes will not answer.
+func (t Tree) Thaw(sub string) {
 	for _, h := range t.hierarchies {
 		_ = walk(filepath.Join(h.mountpoint, t.name, sub), func(dir string) error {
 			_ = writeExisting(filepath.Join(dir, "freezer.state"), "THAWED")
