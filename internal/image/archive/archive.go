@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 
@@ -22,14 +21,14 @@ import (
 
 // Limits bound what an archive may hold.
 type Limits struct {
-	// Archive bounds the file itself, Layers all layers of an image once
-	// unpacked, each in bytes and entries.
+	// Archive bounds the file itself, Layers all layers of one image once
+	// unpacked, and all different layers of the archive.
 	Archive, Layers tarfile.Limits
 }
 
 // DefaultLimits are far above honest images and far below a full disk.
 var DefaultLimits = Limits{
-	Archive: tarfile.Limits{Entries: 100_000, Bytes: 32 << 30},
+	Archive: tarfile.Limits{Entries: 20_000, Bytes: 32 << 30},
 	Layers:  tarfile.Limits{Entries: 2_000_000, Bytes: 64 << 30},
 }
 
@@ -42,7 +41,7 @@ type Named struct {
 
 // Open reads the images in the tar file f that this node can run. That there
 // is none is an error.
-func Open(f *os.File, limits Limits) ([]Named, error) {
+func Open(f tarfile.File, limits Limits) ([]Named, error) {
 	a, err := index(f, limits.Archive)
 	if err != nil {
 		return nil, err
@@ -51,11 +50,15 @@ func Open(f *os.File, limits Limits) ([]Named, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames(images); err != nil {
+		return nil, err
+	}
+	c := newChecker(limits.Layers)
 	for _, image := range images {
 		if err := image.CheckPlatform(); err != nil {
 			return nil, err
 		}
-		if err := checkLayers(image.Image, limits.Layers); err != nil {
+		if err := c.image(image.Image); err != nil {
 			return nil, err
 		}
 	}
@@ -64,20 +67,55 @@ func Open(f *os.File, limits Limits) ([]Named, error) {
 
 // archive is an indexed tar file.
 type archive struct {
-	file  *os.File
+	file  tarfile.File
 	files map[string]tarfile.Entry
+	// documents and bytes are how many indexes, manifests and configurations
+	// may still be read, and how long they may be together.
+	documents int
+	bytes     int64
+	// layers are the layers of docker's layout that have been described.
+	layers map[string]oci.Blob
 }
 
-func index(f *os.File, limits tarfile.Limits) (*archive, error) {
+// Bounds on what one archive makes its reader read and keep. Without them a
+// small index that names itself a thousand times, four levels deep, takes
+// longer than anybody's life.
+const (
+	maxDocuments     = 2000
+	maxDocumentBytes = 64 << 20
+)
+
+func index(f tarfile.File, limits tarfile.Limits) (*archive, error) {
 	entries, err := tarfile.Index(f, limits)
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{file: f, files: make(map[string]tarfile.Entry, len(entries))}
+	a := &archive{
+		file: f, files: make(map[string]tarfile.Entry, len(entries)),
+		documents: maxDocuments, bytes: maxDocumentBytes, layers: map[string]oci.Blob{},
+	}
 	for _, e := range entries {
+		if e.Typeflag == tar.TypeDir || e.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		// Which of the two is meant would depend on the reader.
+		if _, ok := a.files[e.Path]; ok {
+			return nil, fmt.Errorf("it holds %q twice", e.Path)
+		}
 		a.files[e.Path] = e
 	}
 	return a, nil
+}
+
+// charge takes a document of that many bytes from what may be read.
+func (a *archive) charge(bytes int64) error {
+	a.documents--
+	a.bytes -= bytes
+	if a.documents < 0 || a.bytes < 0 {
+		return fmt.Errorf("it has more than %d indexes, manifests and configurations, or they are longer than %d bytes together",
+			maxDocuments, maxDocumentBytes)
+	}
+	return nil
 }
 
 func (a *archive) images() ([]Named, error) {
@@ -145,6 +183,9 @@ func (a *archive) document(name string) ([]byte, error) {
 	}
 	if e.Size > oci.MaxDocument {
 		return nil, fmt.Errorf("%q has %d bytes, more than the %d that a document may have", name, e.Size, oci.MaxDocument)
+	}
+	if err := a.charge(e.Size); err != nil {
+		return nil, err
 	}
 	return io.ReadAll(e.Open(a.file))
 }

@@ -12,16 +12,52 @@ import (
 	"redoubt.dev/redoubt/internal/image/tarfile"
 )
 
-// checkLayers reads every layer once, as far as the limits for all of them
-// together allow, so that nothing half-good reaches the node's store.
-func checkLayers(image *oci.Image, limits tarfile.Limits) error {
-	left := limits
+// checker reads every layer of an archive once, so that nothing half-good
+// reaches the node's store.
+type checker struct {
+	limits tarfile.Limits // for each image
+	left   tarfile.Limits // for what has not been read yet
+	known  map[layerID]tarfile.Limits
+}
+
+// layerID is what a layer is and what it says it unpacks to.
+type layerID struct{ packed, plain digest.Digest }
+
+func newChecker(limits tarfile.Limits) *checker {
+	return &checker{limits: limits, left: limits, known: map[layerID]tarfile.Limits{}}
+}
+
+func (c *checker) image(image *oci.Image) error {
+	if len(image.Layers) == 0 {
+		return errors.New("an image in it has no layers, and so no program to run")
+	}
+	left := c.limits
 	for n, layer := range image.Layers {
-		if err := checkLayer(layer, &left); err != nil {
+		size, err := c.layer(layer)
+		left.Entries -= size.Entries
+		left.Bytes -= size.Bytes
+		if err == nil && (left.Entries < 0 || left.Bytes < 0) {
+			err = fmt.Errorf("with it, the image has more than %d files or %d bytes", c.limits.Entries, c.limits.Bytes)
+		}
+		if err != nil {
 			return fmt.Errorf("layer %d of %d: %w", n+1, len(image.Layers), err)
 		}
 	}
 	return nil
+}
+
+// layer returns what a layer holds once unpacked.
+func (c *checker) layer(layer oci.Layer) (tarfile.Limits, error) {
+	id := layerID{packed: layer.Descriptor.Digest, plain: layer.DiffID}
+	if size, ok := c.known[id]; ok {
+		return size, nil
+	}
+	before := c.left
+	if err := checkLayer(layer, &c.left); err != nil {
+		return tarfile.Limits{}, err
+	}
+	c.known[id] = tarfile.Limits{Entries: before.Entries - c.left.Entries, Bytes: before.Bytes - c.left.Bytes}
+	return c.known[id], nil
 }
 
 func checkLayer(layer oci.Layer, left *tarfile.Limits) error {

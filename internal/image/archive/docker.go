@@ -74,18 +74,21 @@ func (a *archive) dockerImage(d dockerImage) (image Named, err error) {
 	})
 	for _, name := range d.RepoTags {
 		if err == nil {
-			image.Names, err = appendName(image.Names, name)
+			err = image.addName(name)
 		}
 	}
 	return image, err
 }
 
 // dockerLayer describes a layer by its content: the archive says neither its
-// digest nor how it is compressed.
+// digest nor how it is compressed. Images share layers, which are read once.
 func (a *archive) dockerLayer(name string) (oci.Blob, error) {
 	e, err := a.find(name)
 	if err != nil {
 		return oci.Blob{}, err
+	}
+	if known, ok := a.layers[e.Path]; ok {
+		return known, nil
 	}
 	sum, err := digest.FromReader(e.Open(a.file))
 	if err != nil {
@@ -96,5 +99,7 @@ func (a *archive) dockerLayer(name string) (oci.Blob, error) {
 		return oci.Blob{}, fmt.Errorf("read %q: %w", name, err)
 	}
 	desc := ocispec.Descriptor{MediaType: mediaTypes[sniff(start)], Digest: sum, Size: e.Size}
-	return oci.Blob{Descriptor: desc, Open: a.open(e)}, nil
+	layer := oci.Blob{Descriptor: desc, Open: a.open(e)}
+	a.layers[e.Path] = layer
+	return layer, nil
 }

@@ -3,9 +3,7 @@ package archive
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
-	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"redoubt.dev/redoubt/internal/image/oci"
@@ -52,8 +50,7 @@ func (a *archive) ociImages() ([]Named, error) {
 			known[id] = len(images)
 			images = append(images, Named{Image: image})
 		}
-		n := known[id]
-		if images[n].Names, err = appendName(images[n].Names, nameOf(desc)); err != nil {
+		if err := images[known[id]].addName(nameOf(desc)); err != nil {
 			return nil, err
 		}
 	}
@@ -71,16 +68,30 @@ func (a *archive) choose(desc ocispec.Descriptor, depth int) (*oci.Image, error)
 		if desc.Platform != nil && !oci.Runs(*desc.Platform) {
 			return nil, nil
 		}
-		return oci.Parse(desc, a.blob)
+		return a.parse(desc)
 	case ocispec.MediaTypeImageIndex, dockerManifestList:
 		return a.chooseFrom(desc, depth)
 	}
 	return nil, fmt.Errorf("index.json names %s of the media type %q, which is no image", desc.Digest, desc.MediaType)
 }
 
+func (a *archive) parse(desc ocispec.Descriptor) (*oci.Image, error) {
+	if err := a.charge(desc.Size); err != nil {
+		return nil, err
+	}
+	image, err := oci.Parse(desc, a.blob)
+	if err != nil {
+		return nil, err
+	}
+	return image, a.charge(image.Config.Descriptor.Size)
+}
+
 func (a *archive) chooseFrom(desc ocispec.Descriptor, depth int) (*oci.Image, error) {
 	if depth == 0 {
 		return nil, fmt.Errorf("indexes are nested deeper than %d", maxDepth)
+	}
+	if err := a.charge(desc.Size); err != nil {
+		return nil, err
 	}
 	var list ocispec.Index
 	if _, err := oci.ReadJSON(desc, a.blob, &list); err != nil {
@@ -96,28 +107,4 @@ func (a *archive) chooseFrom(desc ocispec.Descriptor, depth int) (*oci.Image, er
 		}
 	}
 	return nil, nil
-}
-
-// nameOf is the complete name in an index, "" when it holds a tag at most.
-func nameOf(desc ocispec.Descriptor) string {
-	if name := desc.Annotations[annotationName]; name != "" {
-		return name
-	}
-	name := desc.Annotations[ocispec.AnnotationRefName]
-	if !strings.ContainsAny(name, ":/") {
-		return ""
-	}
-	return name
-}
-
-// appendName adds name as the kubelet would write it: with host and tag.
-func appendName(names []string, name string) ([]string, error) {
-	if name == "" {
-		return names, nil
-	}
-	ref, err := reference.ParseDockerRef(name)
-	if err != nil {
-		return nil, fmt.Errorf("the archive calls an image %q, which is no name of an image: %w", name, err)
-	}
-	return append(names, ref.String()), nil
 }

@@ -51,10 +51,16 @@ func Read(path, dir string, limits Limits) (images []Named, closer io.Closer, er
 			f.Close()
 		}
 	}()
-	if info, err := f.Stat(); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, nil, errors.New("it is not a file: save the image as a docker or OCI archive first")
+	}
+	if info.IsDir() {
+		return nil, nil, fmt.Errorf("it is a folder; where it holds an OCI layout, pipe it: tar -C %s -cf - . | redoubt image import -", path)
+	}
+	if !info.Mode().IsRegular() { // a shell's <(docker save ...), for example
+		defer f.Close()
+		return ReadStream(f, dir, limits)
 	}
 	start := make([]byte, 4)
 	if _, err := f.ReadAt(start, 0); err != nil && !errors.Is(err, io.EOF) {

@@ -106,7 +106,7 @@ func (t *Tree) copyDir(name, source string, mode int64) error {
 
 // Tar adds what the tar file f holds, as far as keep wants it. f must stay
 // open until the tree has been written.
-func (t *Tree) Tar(f *os.File, limits tarfile.Limits, keep func(name string) bool) error {
+func (t *Tree) Tar(f tarfile.File, limits tarfile.Limits, keep func(name string) bool) error {
 	entries, err := tarfile.Index(f, limits)
 	if err != nil {
 		return err
@@ -133,11 +133,8 @@ func plainHeader(h *tar.Header) tar.Header {
 	case tar.TypeLink:
 		plain.Linkname, _ = tarfile.Clean(h.Linkname) // the index has checked it
 	}
-	// File capabilities, such as ping's, are an extended attribute.
-	for key, value := range h.PAXRecords {
-		if strings.HasPrefix(key, "SCHILY.xattr.security.capability") {
-			plain.PAXRecords = map[string]string{key: value}
-		}
+	if value, ok := h.PAXRecords[tarfile.Capability]; ok {
+		plain.PAXRecords = map[string]string{tarfile.Capability: value}
 	}
 	return plain
 }

@@ -37,9 +37,15 @@ func (o Options) labels() map[string]string {
 }
 
 // Add puts image into the store under a complete name, taking the name from
-// the image that had it, and unpacks it. Once it returns, pods can use it.
+// the image that had it, and unpacks it. Once it returns, pods can use it. A
+// pinned image loses its name to another pinned one alone.
 func (s *Store) Add(ctx context.Context, name string, image *oci.Image, o Options) error {
 	ctx = s.scope(ctx)
+	if !o.Pinned {
+		if err := s.checkFree(ctx, name); err != nil {
+			return err
+		}
+	}
 	// The lease keeps the content until the image refers to it.
 	ctx, release, err := s.client.WithLease(ctx)
 	if err != nil {
@@ -57,6 +63,18 @@ func (s *Store) Add(ctx context.Context, name string, image *oci.Image, o Option
 		return fmt.Errorf("name image %s: %w", name, err)
 	}
 	return s.seen(ctx, name, image.ID().String())
+}
+
+// checkFree refuses the name of an image that every pod of the node needs.
+func (s *Store) checkFree(ctx context.Context, name string) error {
+	present, err := s.client.ImageService().Get(ctx, name)
+	if err == nil && isPinned(present) {
+		return pinnedError(name)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // write brings the blobs into the content store, the manifest last: it refers
@@ -106,6 +124,9 @@ func (s *Store) Tag(ctx context.Context, from, to string) error {
 	source, err := s.client.ImageService().Get(ctx, from)
 	if err != nil {
 		return notFound(from, err)
+	}
+	if err := s.checkFree(ctx, to); err != nil {
+		return err
 	}
 	record := images.Image{Name: to, Target: source.Target, Labels: map[string]string{}}
 	for key, value := range source.Labels {

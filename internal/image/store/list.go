@@ -99,7 +99,7 @@ func (s *Store) describe(ctx context.Context, record images.Image) (Image, error
 		Size:     manifest.Config.Size,
 		Platform: platforms.Format(platforms.Normalize(settings.Platform)),
 		Stored:   record.UpdatedAt,
-		Pinned:   record.Labels[labelPinned] == "pinned",
+		Pinned:   isPinned(record),
 		Recipe:   record.Labels[LabelRecipe],
 	}
 	for _, layer := range manifest.Layers {

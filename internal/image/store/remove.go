@@ -26,8 +26,8 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	if record == nil {
 		return notFound(name, errdefs.ErrNotFound)
 	}
-	if record.Labels[labelPinned] == "pinned" {
-		return fmt.Errorf("%w: %s is pinned, because every pod of this node needs it", ErrInUse, name)
+	if isPinned(*record) {
+		return pinnedError(name)
 	}
 	names := []string{name}
 	if last(record.Target.Digest, others) {
@@ -47,6 +47,12 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+func isPinned(record images.Image) bool { return record.Labels[labelPinned] == "pinned" }
+
+func pinnedError(name string) error {
+	return fmt.Errorf("%w: %s is pinned, because every pod of this node needs it", ErrInUse, name)
 }
 
 // split takes the record of name out of records.

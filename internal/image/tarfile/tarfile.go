@@ -23,7 +23,22 @@ type Limits struct {
 // maxName is Linux's PATH_MAX.
 const maxName = 4096
 
-// Entry is one file of an indexed tar file.
+// File is a tar file that can be read at any place.
+type File interface {
+	io.ReadSeeker
+	io.ReaderAt
+}
+
+// Capability is the extended attribute, as a tar file names it, with the
+// rights that a program gains when it is run, such as ping's.
+const Capability = "SCHILY.xattr.security.capability"
+
+// maxCapability is what the kernel stores as Capability, in bytes.
+const maxCapability = 24
+
+// Entry is one file of an indexed tar file. Its header has no times, no names
+// of owners, and of extended attributes Capability alone: each of the others
+// may have a mebibyte, and an archive many files.
 type Entry struct {
 	*tar.Header
 	// Path is Name without leading slash and dots; "." is the root.
@@ -36,7 +51,7 @@ type Entry struct {
 func (e Entry) Open(f io.ReaderAt) io.Reader { return io.NewSectionReader(f, e.Offset, e.Size) }
 
 // Index lists what the tar file f holds, in its order, reading headers only.
-func Index(f io.ReadSeeker, limits Limits) ([]Entry, error) {
+func Index(f File, limits Limits) ([]Entry, error) {
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -54,10 +69,21 @@ func Index(f io.ReadSeeker, limits Limits) ([]Entry, error) {
 		if offset+h.Size > end {
 			return fmt.Errorf("%q is cut off: %w", h.Name, io.ErrUnexpectedEOF)
 		}
-		entries = append(entries, Entry{Header: h, Path: name, Offset: offset})
+		entries = append(entries, Entry{Header: essential(h), Path: name, Offset: offset})
 		return nil
 	})
 	return entries, err
+}
+
+func essential(h *tar.Header) *tar.Header {
+	kept := &tar.Header{
+		Typeflag: h.Typeflag, Name: h.Name, Linkname: h.Linkname, Size: h.Size,
+		Mode: h.Mode, Uid: h.Uid, Gid: h.Gid, Devmajor: h.Devmajor, Devminor: h.Devminor,
+	}
+	if value, ok := h.PAXRecords[Capability]; ok && len(value) <= maxCapability {
+		kept.PAXRecords = map[string]string{Capability: value}
+	}
+	return kept
 }
 
 // Walk calls visit for every entry of a tar stream, once its name and links
@@ -110,6 +136,12 @@ func check(h *tar.Header) (string, error) {
 		}
 	default:
 		return "", fmt.Errorf("%q is of the unknown kind %q", h.Name, h.Typeflag)
+	}
+	// Its length is not that of what the archive holds of it.
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return "", fmt.Errorf("%q is a sparse file: pack it without tar's option --sparse", h.Name)
+		}
 	}
 	if len(h.Linkname) > maxName {
 		return "", fmt.Errorf("the link %q is longer than %d bytes", h.Name, maxName)
