@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/cluster/network"
+	"redoubt.dev/redoubt/internal/cluster/registries"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
 	"redoubt.dev/redoubt/internal/instance"
 )
@@ -216,6 +217,7 @@ func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
 		return err
 	}
 	b.background.add(func() error { return b.relayAPI(ctx) })
+	b.background.add(func() error { return registries.Serve(ctx, b.inst.Data("registries"), b.inst.NetNS()) })
 	return b.serveControl(ctx, stop)
 }
 

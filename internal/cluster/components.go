@@ -87,8 +87,10 @@ func (b *boot) containerd() supervise.Spec {
 	return b.spec("containerd", []string{template.FolderVariable + "=" + b.inst.Data("microvm")}, "--config="+b.config("containerd.toml"))
 }
 
+// kubelet runs with a home of its own: it lends the registry credentials that
+// it finds at home to every pod, and those in root's are root's.
 func (b *boot) kubelet() supervise.Spec {
-	return b.spec("kubelet", thrifty,
+	return b.spec("kubelet", append([]string{"HOME=" + b.inst.Data("kubelet")}, thrifty...),
 		"--config="+b.config("kubelet.json"),
 		"--kubeconfig="+b.kubeconfig("kubelet"),
 		"--hostname-override="+b.inst.NodeName(),

@@ -55,7 +55,7 @@ func Setup(id, nsPath string, pods netip.Prefix) (Link, error) {
 		if err := configureInside(link); err != nil {
 			return err
 		}
-		return nft(insideRules(pods))
+		return nft(insideRules(pods, link.NodeIP))
 	})
 	if err != nil {
 		return Link{}, fmt.Errorf("set up network namespace: %w", err)

@@ -8,7 +8,11 @@ import (
 // insideRules masquerade what pods send out of the namespace, once for the
 // whole range: a rule per pod, as the CNI plugins would add, is left behind
 // by runtimes that take the pod's address away.
-func insideRules(pods netip.Prefix) string {
+//
+// They also lead questions for a name server on the loopback, which is the
+// host's and does not answer here, to the cluster's: containerd asks what the
+// host's /etc/resolv.conf names, and systemd-resolved writes 127.0.0.53 there.
+func insideRules(pods netip.Prefix, node netip.Addr) string {
 	return fmt.Sprintf(`
 add table inet redoubt
 delete table inet redoubt
@@ -17,8 +21,13 @@ table inet redoubt {
 		type nat hook postrouting priority srcnat; policy accept;
 		oifname %q ip saddr %s masquerade
 	}
+	chain output {
+		type nat hook output priority -100; policy accept;
+		ip daddr 127.0.0.0/8 udp dport 53 dnat ip to %[3]s
+		ip daddr 127.0.0.0/8 tcp dport 53 dnat ip to %[3]s
+	}
 }
-`, Uplink, pods)
+`, Uplink, pods, node)
 }
 
 // hostRules let the instance out through the host, and keep it from the host
