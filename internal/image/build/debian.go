@@ -110,6 +110,7 @@ const mergedUsr = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
 
 // bootstrap writes the packages' files as a tar stream to out.
 func bootstrap(ctx context.Context, p Packages, out *os.File, progress Progress) error {
+	progress("ask apt for its sources")
 	suite, sources, err := aptSources(ctx)
 	if err != nil {
 		return err
