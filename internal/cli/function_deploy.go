@@ -15,10 +15,8 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	"redoubt.dev/redoubt/internal/image"
 	"redoubt.dev/redoubt/internal/image/store"
 	"redoubt.dev/redoubt/internal/instance"
-	"redoubt.dev/redoubt/runtimes"
 )
 
 // functionWriter is what deploy and update have in common.
@@ -211,20 +209,12 @@ func (w *functionWriter) ensureImage(cmd *cobra.Command, fn *kubeless.Function) 
 	if !ok || w.image != "" {
 		return nil
 	}
-	lang, err := runtimes.Get(fn.Spec.Runtime)
-	if err != nil {
-		return err
-	}
-	recipe, err := image.Runtime(lang)
-	if err != nil {
-		return err
-	}
 	images, err := store.Open(cmd.Context(), socket)
 	if err != nil {
 		return err
 	}
 	defer images.Close()
-	return image.Ensure(cmd.Context(), images, recipe, steps(cmd.ErrOrStderr()))
+	return ensureRuntime(cmd.Context(), images, fn.Spec.Runtime, steps(cmd.ErrOrStderr()))
 }
 
 // finish waits for the function unless told not to, and says where it is.

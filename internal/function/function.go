@@ -46,6 +46,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	svc, err := r.keep(ctx, &fn)
 	before := fn.DeepCopy()
 	report(&fn, svc, err)
+	if err == nil {
+		r.adviseImage(ctx, &fn, svc)
+	}
 	if !equality.Semantic.DeepEqual(before.Status, fn.Status) {
 		if err := r.client.Status().Patch(ctx, &fn, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err
@@ -107,6 +110,28 @@ func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, name
 		return fmt.Errorf("keep source: %w", err)
 	}
 	return nil
+}
+
+// adviseImage says what to do where a node has not the image of the
+// function's runtime. That image is in no registry, and "function deploy"
+// builds it; a Function that came another way has nobody who did.
+func (r *reconciler) adviseImage(ctx context.Context, fn *kubeless.Function, svc *serving.Service) {
+	ready := fn.Status.Conditions.Get(serving.Ready)
+	lang, err := runtimes.Get(fn.Spec.Runtime)
+	if ready.Status == corev1.ConditionTrue || err != nil {
+		return
+	}
+	var rev serving.Revision
+	key := client.ObjectKey{Namespace: svc.Namespace, Name: svc.Status.LatestCreatedRevisionName}
+	if err := r.client.Get(ctx, key, &rev); err != nil || len(rev.Spec.Containers) != 1 || rev.Spec.Containers[0].Image != lang.Image {
+		return
+	}
+	if rev.Status.Conditions.Get(serving.ContainerHealthy).Reason != "ContainerMissing" {
+		return
+	}
+	ready.Reason = "RuntimeImageMissing"
+	ready.Message = fmt.Sprintf("the node has no image of the runtime %s; build it there with: redoubt function prepare %s", lang.Name, lang.Name)
+	fn.Status.Conditions.Set(ready, metav1.Now())
 }
 
 // Source is the function's source as the runtime reads it.

@@ -1,0 +1,161 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/test/platform"
+)
+
+// functionSources are the same function in each language, which greets, one
+// that greets otherwise, and one that the language does not take.
+var functionSources = map[string]struct{ first, second, broken string }{
+	"python3": {
+		"def greet(event, context):\n    print('called with', event['data'])\n    return 'Hello ' + event['data']\n",
+		"def greet(event, context):\n    return 'Bye ' + event['data']\n",
+		"def greet(event, context):\n    return 'Hello\n",
+	},
+	"nodejs": {
+		"module.exports = { greet: (event) => { console.log('called with', event.data); return 'Hello ' + event.data; } };\n",
+		"module.exports = { greet: (event) => 'Bye ' + event.data };\n",
+		"module.exports = { greet: (event) => 'Hello\n };\n",
+	},
+}
+
+func source(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "source")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// function runs a function command that must succeed.
+func function(t *testing.T, ns string, args ...string) string {
+	t.Helper()
+	return shared.Redoubt(t, append([]string{"function", "-n", ns}, args...)...)
+}
+
+func TestFunction(t *testing.T) {
+	for _, runtime := range runtimes.Names() {
+		t.Run(runtime, func(t *testing.T) {
+			ns := namespace(t)
+			sources := functionSources[runtime]
+			out := function(t, ns, "deploy", "hi", "--runtime="+runtime, "--handler=app.greet", "--from-file="+source(t, sources.first), "--runtime-class=runc")
+			if !strings.Contains(out, "Function 'hi' deployed") {
+				t.Errorf("deploy printed %q", out)
+			}
+			if out := function(t, ns, "call", "hi", "-d", "world"); strings.TrimSpace(out) != "Hello world" {
+				t.Errorf("the function answered %q", out)
+			}
+			if out := function(t, ns, "logs", "hi"); !all(out, "called with world", `"status"`) {
+				t.Errorf("the logs are %q", out)
+			}
+			if out := function(t, ns, "list"); !all(out, "hi", "app.greet", runtime, "READY") {
+				t.Errorf("the list is %q", out)
+			}
+			if out := function(t, ns, "list", "-o", "name"); out != "function.kubeless.io/hi\n" {
+				t.Errorf("the names are %q", out)
+			}
+			if out := function(t, ns, "describe", "hi"); !all(out, "hi", "app.greet", runtime, "runc", "URL:") {
+				t.Errorf("the description is %q", out)
+			}
+			function(t, ns, "update", "hi", "--from-file="+source(t, sources.second))
+			if out := function(t, ns, "call", "hi", "-d", "world"); strings.TrimSpace(out) != "Bye world" {
+				t.Errorf("the changed function answered %q", out)
+			}
+			function(t, ns, "delete", "hi")
+			if _, err := shared.Try(t, "", "function", "-n", ns, "call", "hi"); err == nil || !strings.Contains(err.Error(), "there is no function 'hi'") {
+				t.Errorf("a deleted function: %v", err)
+			}
+		})
+	}
+}
+
+func TestFunctionRefuses(t *testing.T) {
+	ns := namespace(t)
+	good := source(t, functionSources["python3"].first)
+	empty := source(t, "")
+	for title, test := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"a handler without a dot": {[]string{"--runtime=python3", "--handler=greet", "--from-file=" + good}, []string{"--handler", "FILE.FUNCTION"}},
+		"a missing file":          {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=/no/such/file"}, []string{"--from-file", "/no/such/file"}},
+		"an empty file":           {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + empty}, []string{"--from-file", "is empty"}},
+		"an unknown runtime":      {[]string{"--runtime=cobol", "--handler=app.greet", "--from-file=" + good}, []string{"cobol", "nodejs, python3"}},
+		"an unknown class":        {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + good, "--runtime-class=weak"}, []string{"--runtime-class", "weak", "runc"}},
+		"a missing flag":          {[]string{"--runtime=python3", "--from-file=" + good}, []string{"--handler"}},
+	} {
+		_, err := shared.Try(t, "", append([]string{"function", "-n", ns, "deploy", "bad"}, test.args...)...)
+		if err == nil || !all(err.Error(), test.says...) {
+			t.Errorf("%s: %v, want %q", title, err, test.says)
+		}
+	}
+	if out := function(t, ns, "list", "-o", "name"); out != "" {
+		t.Errorf("a function was made: %q", out)
+	}
+}
+
+// Whoever deploys a source that cannot be loaded is told the line.
+func TestFunctionThatCannotLoad(t *testing.T) {
+	ns := namespace(t)
+	for _, runtime := range runtimes.Names() {
+		for name, test := range map[string]struct{ text, handler, says string }{
+			"broken": {functionSources[runtime].broken, "app.greet", "SyntaxError"},
+			"absent": {functionSources[runtime].first, "app.wave", "has no function wave"},
+		} {
+			if runtime == "python3" && name == "broken" {
+				test.says = "app.py, line 2"
+			}
+			_, err := shared.Try(t, "", "function", "-n", ns, "deploy", name+"-"+runtime, "--runtime="+runtime, "--handler="+test.handler, "--from-file="+source(t, test.text))
+			if err == nil || !all(err.Error(), "is deployed, but cannot answer", test.says) {
+				t.Errorf("%s %s: %v, want %q", runtime, name, err, test.says)
+			}
+		}
+	}
+}
+
+// A Function that kubectl applied says what the node lacks, and runs once it
+// is there.
+func TestFunctionWithoutItsImage(t *testing.T) {
+	const image = "localhost/redoubt/nodejs:latest"
+	ns := namespace(t)
+	platform.Eventually(t, "image removed", func() error { // pods of earlier tests may be ending
+		_, err := shared.Try(t, "", "image", "rm", image)
+		if err != nil && strings.Contains(err.Error(), "no such image") {
+			return nil
+		}
+		return err
+	})
+	manifest, err := json.Marshal(map[string]any{
+		"apiVersion": "kubeless.io/v1beta1", "kind": "Function", "metadata": metav1.ObjectMeta{Name: "hi", Namespace: ns},
+		"spec": map[string]any{"runtime": "nodejs", "handler": "app.greet", "function": functionSources["nodejs"].first, "runtimeClassName": "runc"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared.Apply(t, string(manifest))
+	wait := func(says string) {
+		platform.Eventually(t, says, func() error {
+			if out := function(t, ns, "describe", "hi", "-o", "json"); !strings.Contains(out, says) {
+				return errors.New(out)
+			}
+			return nil
+		})
+	}
+	wait("redoubt function prepare nodejs")
+	shared.Redoubt(t, "function", "prepare", "nodejs")
+	wait(`"status": "True"`)
+	if out := function(t, ns, "call", "hi", "-d", "world"); strings.TrimSpace(out) != "Hello world" {
+		t.Errorf("the function answered %q", out)
+	}
+}
