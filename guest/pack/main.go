@@ -26,7 +26,7 @@ var wanted = []string{
 	"virtio_mem", "virtio_balloon", // memory that comes and goes
 	"erofs", "overlay", // images and what is written above them
 	"fuse", "virtiofs", "loop", // volumes
-	"tun",
+	"tun", "bridge", // networks of containers' own
 }
 
 func main() {

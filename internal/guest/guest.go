@@ -95,6 +95,7 @@ func (a *agent) handlers() map[wire.Method]wire.Handler {
 		wire.Stderr:    wire.HandleStream(a.stderr),
 		wire.Forward:   wire.HandleStream(forward),
 		wire.Events:    wire.HandleStream(a.watch),
+		wire.Files:     wire.HandleStream(a.files),
 	}
 }
 

@@ -20,6 +20,8 @@ const volumesDir = stateDir + "/volumes"
 type volume struct {
 	kind wire.VolumeKind
 	path string // a folder, or the file
+	// requests are the kernel's for a shared folder, until they are carried.
+	requests *os.File
 }
 
 // putVolume makes a volume or brings its content up to date.
@@ -51,6 +53,10 @@ func (a *agent) makeVolume(made *volume, v *wire.Volume) error {
 	switch v.Kind {
 	case wire.Image:
 		return a.mountImage(made.path, v.Layers)
+	case wire.Share:
+		var err error
+		made.requests, err = mountShare(made.path)
+		return err
 	case wire.SingleFile:
 		return nil
 	case wire.Copy:
@@ -104,7 +110,7 @@ func own(path string, mode, uid, gid uint32) error {
 // renaming, so that readers see the old or the new one.
 func fill(made *volume, v *wire.Volume) error {
 	switch v.Kind {
-	case wire.Scratch, wire.Image:
+	case wire.Scratch, wire.Image, wire.Share:
 		return nil
 	case wire.SingleFile:
 		if len(v.Entries) != 1 {

@@ -52,13 +52,17 @@ const (
 	// Events (Empty -> Empty) keeps its stream: the guest writes one Event
 	// after another.
 	Events
+	// Files (Ref -> Empty) keeps its stream: the guest sends the requests of
+	// its kernel's FUSE protocol for a volume of kind Share, and the host its
+	// answers.
+	Files
 )
 
 var methodNames = [...]string{
 	Configure: "configure", Create: "create", Exec: "exec", Start: "start", Wait: "wait", Kill: "kill",
 	Resize: "resize", Delete: "delete", Update: "update", Freeze: "freeze", Thaw: "thaw", Stats: "stats",
 	Processes: "processes", PutVolume: "put volume", GetFile: "get file", Stdin: "stdin", Stdout: "stdout",
-	Stderr: "stderr", Forward: "forward", Events: "events",
+	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files",
 }
 
 func (m Method) String() string {

@@ -85,6 +85,8 @@ const (
 	Scratch
 	// Image is the read-only content of an image, whose Layers are disks.
 	Image
+	// Share is a folder of the host's, whose files the host serves over Files.
+	Share
 )
 
 // Volume is made for the whole pod and mounted by name.

@@ -46,6 +46,7 @@ type Config struct {
 type Pod struct {
 	machine vmm.Machine
 	volumes *volume.Watcher
+	life    context.Context // ends with the pod
 	stop    context.CancelFunc
 	cgroup  string
 
@@ -57,6 +58,7 @@ type Pod struct {
 
 	memory atomic.Int64 // the guest's, in bytes
 	disks  *disks
+	shares shares
 }
 
 // Start starts the machine. ctx bounds the start alone.
@@ -88,7 +90,7 @@ func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 		return nil, err
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &Pod{machine: machine, volumes: watcher, stop: stop, cgroup: c.Cgroup, shape: c.Shape, ready: make(chan struct{}), disks: newDisks(machine)}
+	p := &Pod{machine: machine, volumes: watcher, life: background, stop: stop, cgroup: c.Cgroup, shape: c.Shape, ready: make(chan struct{}), disks: newDisks(machine)}
 	if joined.Link.Name != "" {
 		hardware, err := net.ParseMAC(vmm.MAC)
 		if err != nil {

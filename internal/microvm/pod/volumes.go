@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/volume"
 	"redoubt.dev/redoubt/internal/wire"
 )
@@ -37,6 +38,11 @@ func (p *Pod) Mount(ctx context.Context, mounts []wire.Mount, host []specs.Mount
 		if m := &mounts[i]; m.Volume != "" {
 			plan := plans[m.Target]
 			m.Volume, m.Path = plan.ID, plan.Path
+			if plan.Kind == wire.Share {
+				// The host refuses what may not be written: it alone knows the
+				// file systems that are mounted within.
+				m.Flags &^= unix.MS_RDONLY
+			}
 		}
 	}
 	return back, nil
@@ -46,6 +52,9 @@ func (p *Pod) Mount(ctx context.Context, mounts []wire.Mount, host []specs.Mount
 func (p *Pod) put(ctx context.Context, plan volume.Plan) error {
 	if plan.ID == shm {
 		return nil
+	}
+	if plan.Kind == wire.Share {
+		return p.shares.once(plan.ID, func() error { return p.share(ctx, plan) })
 	}
 	if plan.Kind == wire.Copy {
 		// Watched first, so that no change is missed.

@@ -1,11 +1,12 @@
 // Package volume decides what a folder or file of the host that a pod mounts
 // becomes in the virtual machine, and reads what is copied into it.
 //
-// No folder of the host is ever shared with a guest. What Kubernetes writes
+// What Kubernetes writes
 // for a pod (ConfigMaps, Secrets, tokens, the downward API, host names) is
 // copied in and kept in step. An emptyDir is a folder in the guest, shared by
-// the pod's containers there. An image is a stack of read-only disks. Anything
-// else is refused, naming the volume.
+// the pod's containers there. An image is a stack of read-only disks. Any other
+// folder is shared, through a process that sees nothing else of the host
+// (package share). What remains is refused, naming the volume.
 package volume
 
 import (
@@ -22,6 +23,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/share"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -42,6 +44,8 @@ type Plan struct {
 	Size uint64
 	// Layers are the files of an image's layers, the topmost first.
 	Layers []string
+	// Folder is what is shared.
+	Folder share.Folder
 }
 
 // Names of folders that the kubelet gives a pod's volumes, below pods/UID
@@ -82,8 +86,30 @@ func For(m specs.Mount) (Plan, error) {
 			return Plan{ID: id(root), Path: inner, Kind: wire.Copy, Source: root}, nil
 		}
 	}
-	return Plan{}, fmt.Errorf("%w: volume at %s: the host's %s cannot be mounted in a microVM; "+
-		"use an emptyDir, a ConfigMap, a Secret or a projected volume, or another RuntimeClass", errdefs.ErrInvalidArgument, m.Destination, m.Source)
+	if info.IsDir() {
+		return shared(m)
+	}
+	return Plan{}, fmt.Errorf("%w: volume at %s: the host's %s is neither a folder nor a file, and cannot be mounted in a microVM; use another RuntimeClass",
+		errdefs.ErrInvalidArgument, m.Destination, m.Source)
+}
+
+// shared plans a mount of a folder of the host's.
+func shared(m specs.Mount) (Plan, error) {
+	f := share.Folder{Path: m.Source, ReadOnly: share.Nothing}
+	for _, o := range m.Options {
+		switch o {
+		case "ro":
+			f.ReadOnly = share.Top
+		case "rro":
+			f.ReadOnly = share.Everything
+		case "slave", "rslave":
+			f.Follow = true
+		case "shared", "rshared":
+			return Plan{}, fmt.Errorf("%w: volume at %s: mountPropagation: Bidirectional: what a microVM mounts cannot appear on the host; use HostToContainer or another RuntimeClass",
+				errdefs.ErrInvalidArgument, m.Destination)
+		}
+	}
+	return Plan{ID: id(fmt.Sprint(f)), Kind: wire.Share, Source: m.Source, Folder: f}, nil
 }
 
 // file plans a mount of one file, which is copied. Only the kubelet's
@@ -185,7 +211,7 @@ func (p Plan) Read() (*wire.Volume, error) {
 	}
 	v.Mode, v.UID, v.GID = owner(info)
 	switch p.Kind {
-	case wire.Scratch, wire.Image:
+	case wire.Scratch, wire.Image, wire.Share:
 		return v, nil
 	case wire.SingleFile:
 		e, err := entry(p.Source, "", info)

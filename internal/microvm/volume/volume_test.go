@@ -1,12 +1,14 @@
 package volume
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/share"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -58,11 +60,39 @@ func TestFor(t *testing.T) {
 	}
 }
 
-func TestForRefusesTheHosts(t *testing.T) {
+func TestForSharesFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		options []string
+		want    share.Folder
+	}{
+		{nil, share.Folder{Path: dir, ReadOnly: share.Nothing}},
+		{[]string{"rbind", "rprivate", "ro"}, share.Folder{Path: dir, ReadOnly: share.Top}},
+		{[]string{"rbind", "rro"}, share.Folder{Path: dir, ReadOnly: share.Everything}},
+		{[]string{"rbind", "rslave", "rw"}, share.Folder{Path: dir, ReadOnly: share.Nothing, Follow: true}},
+	} {
+		p, err := For(specs.Mount{Destination: "/x", Source: dir, Options: c.options})
+		if err != nil || p.Kind != wire.Share || p.Folder != c.want {
+			t.Errorf("%q: got %+v, %v", c.options, p, err)
+		}
+	}
+}
+
+func TestForRefuses(t *testing.T) {
 	pod := kubelet(t)
-	for _, source := range []string{pod, filepath.Join(pod, "volumes/kubernetes.io~local-volume/disk"), filepath.Join(pod, "other")} {
-		if p, err := For(specs.Mount{Destination: "/x", Source: source}); !errdefs.IsInvalidArgument(err) {
-			t.Errorf("%s: got %+v, %v", source, p, err)
+	socket, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	for _, m := range []specs.Mount{
+		{Source: filepath.Join(pod, "other")},
+		{Source: pod, Options: []string{"rshared"}},
+		{Source: socket.Addr().String()},
+	} {
+		m.Destination = "/x"
+		if p, err := For(m); !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%+v: got %+v, %v", m, p, err)
 		}
 	}
 }
