@@ -22,6 +22,9 @@ import (
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/typeurl/v2"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/layers"
 )
@@ -216,8 +219,22 @@ func endShim(dir string) int {
 
 // Info describes the runtime.
 func (Manager) Info(context.Context, io.Reader) (*types.RuntimeInfo, error) {
+	able, err := typeurl.MarshalAnyToProto(&abilities)
+	if err != nil {
+		return nil, fmt.Errorf("describe the runtime: %w", err)
+	}
 	return &types.RuntimeInfo{
 		Name:        Name,
+		Features:    able,
 		Annotations: map[string]string{layers.Annotation: layers.AnnotationValue},
 	}, nil
+}
+
+// abilities are those that containerd asks for by name: without "rro" it
+// refuses recursive read-only mounts. User namespaces are not among them: no
+// user of a guest is one of the host's anyway.
+var abilities = features.Features{
+	OCIVersionMin: "1.0.0",
+	OCIVersionMax: specs.Version,
+	MountOptions:  []string{"bind", "nodev", "noexec", "nosuid", "private", "rbind", "ro", "rprivate", "rro", "rslave", "rw", "slave"},
 }
