@@ -60,6 +60,9 @@ func (s *service) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.
 	if err := b.translate(); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
+	if err := b.restrict(ctx, r.Rootfs); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
 	if r.Options, err = b.settings(r.Options); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
