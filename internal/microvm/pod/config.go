@@ -62,9 +62,12 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	return c, c.namespaces(s)
 }
 
-// namespaces takes what the pod's own container says about the pod's.
+// namespaces takes what the pod's own container says about the pod's. One that
+// it lacks is the host's: containers only say that they share the pod's.
 func (c *Config) namespaces(s *specs.Spec) error {
+	has := map[specs.LinuxNamespaceType]bool{}
 	for _, n := range s.Linux.Namespaces {
+		has[n.Type] = true
 		if n.Type == specs.NetworkNamespace {
 			c.NetNS = n.Path
 		}
@@ -74,6 +77,12 @@ func (c *Config) namespaces(s *specs.Spec) error {
 	}
 	if c.NetNS == "" {
 		return fmt.Errorf("%w: hostNetwork: a microVM pod cannot use the host's network; leave it out or use another RuntimeClass", errdefs.ErrInvalidArgument)
+	}
+	if !has[specs.PIDNamespace] {
+		return fmt.Errorf("%w: hostPID: a microVM pod cannot see the host's processes; leave it out or use another RuntimeClass", errdefs.ErrInvalidArgument)
+	}
+	if !has[specs.IPCNamespace] {
+		return fmt.Errorf("%w: hostIPC: a microVM pod cannot share memory with the host's processes; leave it out or use another RuntimeClass", errdefs.ErrInvalidArgument)
 	}
 	return nil
 }
