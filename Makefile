@@ -15,6 +15,8 @@ PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
 # Only tests and benchmarks need these.
 TEST_PACKAGES := python3-minimal nodejs wrk nginx-light
 
+CACHE := $(or $(REDOUBT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redoubt)
+
 # The same flags for the program, the checks and the tests let them share what
 # is compiled.
 export CGO_ENABLED := 0
@@ -38,8 +40,10 @@ bench: deps test-deps engine build guest
 build:
 	go build -ldflags "-s -w" -o bin/ ./cmd/...
 
+# One build at a time: a second one waits, and finds what the first has made.
 engine:
-	@engine/build.sh
+	@mkdir -p $(CACHE)
+	@flock $(CACHE)/engine.lock engine/build.sh
 
 # What a microVM boots.
 guest:
