@@ -20,7 +20,7 @@ func newDoctor(a *app) *cobra.Command {
 		Short: "Say whether this machine can run the platform, and what to do if not",
 		Long: `Examine this machine: its kernel, control groups, protection, programs,
 memory, disk and ports. What can be tried is tried, in namespaces of its own
-that leave nothing behind.
+that leave nothing behind. A virtual machine is booted, under KVM if it works.
 
 Each finding is PASSED, WARNING (the platform runs, with less) or FAILED (it
 does not), the last two with a remedy. The exit code is the number of
@@ -62,7 +62,7 @@ func printReport(out io.Writer, r doctor.Report) error {
 			group = f.Group
 			fmt.Fprintf(out, "\n%s\n", group)
 		}
-		fmt.Fprintf(out, "  %s  %-17s %s\n", paint(f.Level), f.Check, f.Detail)
+		fmt.Fprintf(out, "  %s  %-19s %s\n", paint(f.Level), f.Check, f.Detail)
 		if f.Remedy != "" {
 			fmt.Fprintf(out, "           remedy: %s\n", f.Remedy)
 		}

@@ -56,6 +56,7 @@ var groups = []struct {
 	{"Control groups", cgroupChecks},
 	{"Protection", protectionChecks},
 	{"Programs", programChecks},
+	{"Virtual machines", machineryChecks},
 	{"Resources", resourceChecks},
 	{"Ports", portChecks},
 }

@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/instance"
+	"redoubt.dev/redoubt/internal/microvm/kvm"
 )
 
 const (
@@ -51,6 +53,7 @@ func healthy() Host {
 		EngineDir:    "/opt/engine",
 		Tried:        map[Feature]error{Overlay: nil, Links: nil, Rules: nil, Tap: nil, Users: nil, Groups: nil},
 		DataDir:      "/var/lib/redoubt/local",
+		Machines:     Machines{Dir: "/opt", Tried: true, KVM: kvm.Answer{Works: true}},
 		Free:         100 * gib,
 		OpenFiles:    1 << 20,
 		Ports:        []Port{{Flag: "--http-port", Number: 8080}, {Flag: "--api-port", Number: 6443}},
@@ -129,6 +132,13 @@ func TestEachFaultIsFoundWithARemedy(t *testing.T) {
 		{"user namespaces", Warning, func(h *Host) { h.with("proc/sys/user/max_user_namespaces", "0") }},
 		{"nft", Failed, func(h *Host) { h.Programs["nft"] = false }},
 		{"mmdebstrap", Warning, func(h *Host) { h.Programs["mmdebstrap"] = false }},
+		{"qemu-system-x86_64", Warning, func(h *Host) { h.Programs["qemu-system-x86_64"] = false }},
+		{"mkfs.erofs", Warning, func(h *Host) { h.Programs["mkfs.erofs"] = false }},
+		{"guest image", Warning, func(h *Host) { h.Machines.Missing = []string{"guest/vmlinuz"} }},
+		{"accelerator", Warning, func(h *Host) { h.Machines.Tried = false }},
+		{"accelerator", Warning, func(h *Host) { h.Machines.Tried, h.User = false, 1000 }},
+		{"accelerator", Warning, func(h *Host) { h.Machines.KVM = kvm.Answer{Reason: "there is no /dev/kvm"} }},
+		{"accelerator", Warning, func(h *Host) { h.Machines.Boots = refused }},
 		{"memory", Failed, func(h *Host) { h.with("proc/meminfo", "MemAvailable: 900000 kB\n") }},
 		{"memory", Warning, func(h *Host) { h.with("proc/meminfo", "MemAvailable: 1900000 kB\n") }},
 		{"memory", Warning, func(h *Host) { h.without("proc/meminfo") }},
@@ -151,6 +161,18 @@ func TestEachFaultIsFoundWithARemedy(t *testing.T) {
 		} else if f := findings[i]; f.Level != c.want || f.Remedy == "" {
 			t.Errorf("want %s with a remedy, got %+v", c.want, f)
 		}
+	}
+}
+
+// Both answers say what runs machines, and what their class is called for it.
+func TestTheAcceleratorIsSaidWithItsReason(t *testing.T) {
+	h := healthy()
+	if f := accelerator(h); !strings.Contains(f.Detail, "under KVM") || !strings.Contains(f.Detail, `"vm"`) {
+		t.Errorf("%+v", f)
+	}
+	h.Machines.KVM = kvm.Answer{Reason: "a virtual machine hangs under kvm"}
+	if f := accelerator(h); !strings.Contains(f.Detail, "emulation, because a virtual machine hangs under kvm") || !strings.Contains(f.Detail, `"vm-emulated"`) {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -50,6 +50,7 @@ func Gather(ctx context.Context, opts Options) Host {
 		h.Free = stat.Bavail * uint64(stat.Bsize)
 	}
 	h.Tried = try(ctx, existing)
+	h.lookAtMachines(ctx, existing)
 	h.Ports = ports(ctx, opts)
 	return h
 }

@@ -24,7 +24,8 @@ type Host struct {
 	EngineDir     string
 	EngineMissing []string
 	// Tried holds what came of trying each feature: nil when it works.
-	Tried map[Feature]error
+	Tried    map[Feature]error
+	Machines Machines
 	// DataDir is where an instance would keep its data, and Free what is left
 	// on its file system, in bytes.
 	DataDir string

@@ -13,6 +13,8 @@ var programs = []program{
 	{"mount", "mount", "the volumes of pods", Failed},
 	{"modprobe", "kmod", "loading kernel modules when they are needed", Warning},
 	{"mmdebstrap", "mmdebstrap", "building images from Debian packages, which the function runtimes are", Warning},
+	{"qemu-system-x86_64", "qemu-system-x86", "virtual machines, the class microvm", Warning},
+	{"mkfs.erofs", "erofs-utils", "the layers of images as disks, the class microvm", Warning},
 	{"curl", "curl", "the requests that the demo shows", Warning},
 	{"go", "golang-go", "building images from Go programs", Warning},
 }

@@ -7,6 +7,7 @@
 package kvm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,8 +27,9 @@ import (
 // device is what a program opens to use KVM.
 const device = "/dev/kvm"
 
-// bootLimit is many times what a boot under KVM takes, on a busy host too.
-const bootLimit = 15 * time.Second
+// bootLimit is many times what a boot under KVM takes, on a busy host too;
+// emulationLimit the same for one without.
+const bootLimit, emulationLimit = 15 * time.Second, time.Minute
 
 // user is what the trial machine runs as; no pod's does.
 const user = 0x7ffe0001
@@ -55,12 +57,20 @@ func (a Answer) Isolation() string {
 	return "vm-emulated"
 }
 
+// absent is the answer where there is nothing to try.
+var absent = Answer{Reason: "there is no " + device}
+
+func present() bool {
+	_, err := os.Stat(device)
+	return err == nil
+}
+
 // Probe tries KVM with the image, or remembers the answer in dir, which is for
 // root alone. await returns when the agent at the channel's other end is
 // ready. An error says that nothing could be tried.
 func Probe(ctx context.Context, dir string, image qemu.Image, await func(io.Reader) error) (Answer, error) {
-	if _, err := os.Stat(device); err != nil {
-		return Answer{Reason: "there is no " + device}, nil
+	if !present() {
+		return absent, nil
 	}
 	root, err := qemu.Prepare(ctx, filepath.Join(dir, "roots"), image)
 	if err != nil {
@@ -86,20 +96,55 @@ func Probe(ctx context.Context, dir string, image qemu.Image, await func(io.Read
 	return answer, remember(file, answer)
 }
 
-func try(ctx context.Context, root qemu.Root, await func(io.Reader) error) (Answer, error) {
-	card, err := tap.Unconnected()
+// Examine boots the image now, whatever an earlier answer was: under KVM or,
+// where that does not work, emulated. An error says why it boots in neither
+// way. What it makes in dir is the caller's to remove.
+func Examine(ctx context.Context, dir string, image qemu.Image, await func(io.Reader) error) (Answer, error) {
+	root, err := qemu.Prepare(ctx, filepath.Join(dir, "roots"), image)
 	if err != nil {
 		return Answer{}, err
 	}
+	answer := absent
+	if present() {
+		if answer, err = try(ctx, root, await); err != nil || answer.Works {
+			return answer, err
+		}
+	}
+	return answer, boot(ctx, root, vmm.Emulation, emulationLimit, await)
+}
+
+func try(ctx context.Context, root qemu.Root, await func(io.Reader) error) (Answer, error) {
+	err := boot(ctx, root, vmm.KVM, bootLimit, await)
+	var unable unableError
+	switch {
+	case err == nil:
+		return Answer{Works: true}, nil
+	case errors.As(err, &unable):
+		return Answer{Reason: err.Error()}, nil
+	}
+	return Answer{}, fmt.Errorf("try kvm: %w", err)
+}
+
+// unableError is what came of a boot that was tried and failed.
+type unableError struct{ reason string }
+
+func (e unableError) Error() string { return e.reason }
+
+// boot boots the image once and ends the machine.
+func boot(ctx context.Context, root qemu.Root, accelerator vmm.Accelerator, limit time.Duration, await func(io.Reader) error) error {
+	card, err := tap.Unconnected()
+	if err != nil {
+		return err
+	}
 	defer card.Close()
-	limited, cancel := context.WithTimeout(ctx, bootLimit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := qemu.Start(limited, root, vmm.Config{
-		Shape: vmm.Shape{Accelerator: vmm.KVM, CPUs: 1, Memory: 128 << 20, MaxMemory: 128 << 20},
+		Shape: vmm.Shape{Accelerator: accelerator, CPUs: 1, Memory: 128 << 20, MaxMemory: 128 << 20},
 		Tap:   card, UID: user, GID: user,
 	})
 	if err != nil {
-		return Answer{Reason: err.Error()}, ctx.Err()
+		return cmp.Or(ctx.Err(), error(unableError{err.Error()}))
 	}
 	defer m.Kill()
 	stop := context.AfterFunc(limited, func() { _ = m.Channel().Close() })
@@ -107,14 +152,14 @@ func try(ctx context.Context, root qemu.Root, await func(io.Reader) error) (Answ
 	err = await(m.Channel())
 	switch {
 	case ctx.Err() != nil:
-		return Answer{}, fmt.Errorf("try kvm: %w", ctx.Err())
+		return ctx.Err()
 	case limited.Err() != nil:
-		return Answer{Reason: fmt.Sprintf("a virtual machine hangs under kvm: it did not boot within %v", bootLimit)}, nil
+		return unableError{fmt.Sprintf("a virtual machine hangs under %s: it did not boot within %v", accelerator, limit)}
 	case err != nil:
 		m.Kill()
-		return Answer{Reason: "a virtual machine does not boot under kvm: " + m.Exit().Reason}, nil
+		return unableError{fmt.Sprintf("a virtual machine does not boot under %s: %s", accelerator, m.Exit().Reason)}
 	}
-	return Answer{Works: true}, nil
+	return nil
 }
 
 func recall(file string) (answer Answer, ok bool) {
