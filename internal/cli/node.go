@@ -30,6 +30,7 @@ func newNode() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "file to reach the API server with (default: the pod's own service account)")
 	flags.StringVar(&opts.NodeName, "node-name", "", "Kubernetes node that this process runs on")
+	flags.StringVar(&opts.GuestImage, "guest-image", "", "folder of the guest image, beside the microvm class's shim; with it the node's label says whether machines run under KVM")
 	flags.StringVar(&opts.Admin, "admin", "127.0.0.1:9442", "address of /livez and /readyz")
 	return cmd
 }

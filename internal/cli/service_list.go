@@ -49,7 +49,9 @@ func newList(a *app, l lister) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t.names = nameLines(l.kind, list)
+			if t.names == nil {
+				t.names = nameLines(l.kind, list)
+			}
 			if len(t.rows) == 0 && (p.format == "table" || p.wide()) {
 				fmt.Fprintf(cmd.ErrOrStderr(), "No %ss found.\n", l.kind)
 				return nil

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path/filepath"
+	"slices"
 
 	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
+	"redoubt.dev/redoubt/internal/microvm/template"
 )
 
 // Each role answers /readyz here, inside the network namespace.
@@ -38,6 +41,11 @@ func (b *boot) startRoles(ctx context.Context) error {
 
 func (b *boot) roles() ([]supervise.Spec, error) {
 	node, err1 := b.role("node", "--node-name="+b.inst.NodeName())
+	if shim := microVM(); shim != "" {
+		// As for shims: what is found out about machines is kept in one place.
+		node.Args = append(node.Args, "--guest-image="+filepath.Join(filepath.Dir(shim), filepath.Dir(microVMImage)))
+		node.Env = append(slices.Clone(node.Env), template.FolderVariable+"="+b.inst.Data("microvm"))
+	}
 	controller, err2 := b.role("controller",
 		"--gateways="+roleAddresses["gateway"],
 		"--gateway-address="+net.JoinHostPort(b.link.NodeIP.String(), "80"),

@@ -6,6 +6,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"redoubt.dev/redoubt/internal/sandbox"
 )
 
 func TestChanges(t *testing.T) {
@@ -15,11 +17,11 @@ func TestChanges(t *testing.T) {
 		handlers []string
 		want     map[string]string // "" means removed
 	}{
-		{"new node", nil, []string{"", "runc", "gvisor"}, map[string]string{LabelPrefix + "runc": "true", LabelPrefix + "gvisor": "true"}},
-		{"nothing to do", map[string]string{LabelPrefix + "runc": "true"}, []string{"", "runc"}, map[string]string{}},
-		{"handler gone", map[string]string{LabelPrefix + "runc": "true", LabelPrefix + "gvisor": "true"}, []string{"runc"}, map[string]string{LabelPrefix + "gvisor": ""}},
-		{"runtime reports nothing", map[string]string{LabelPrefix + "runc": "true"}, nil, map[string]string{LabelPrefix + "runc": ""}},
-		{"value was changed", map[string]string{LabelPrefix + "runc": "false"}, []string{"runc"}, map[string]string{LabelPrefix + "runc": "true"}},
+		{"new node", nil, []string{"", "runc", "gvisor"}, map[string]string{sandbox.NodePrefix + "runc": "true", sandbox.NodePrefix + "gvisor": "true"}},
+		{"nothing to do", map[string]string{sandbox.NodePrefix + "runc": "true"}, []string{"", "runc"}, map[string]string{}},
+		{"handler gone", map[string]string{sandbox.NodePrefix + "runc": "true", sandbox.NodePrefix + "gvisor": "true"}, []string{"runc"}, map[string]string{sandbox.NodePrefix + "gvisor": ""}},
+		{"runtime reports nothing", map[string]string{sandbox.NodePrefix + "runc": "true"}, nil, map[string]string{sandbox.NodePrefix + "runc": ""}},
+		{"value was changed", map[string]string{sandbox.NodePrefix + "runc": "false"}, []string{"runc"}, map[string]string{sandbox.NodePrefix + "runc": "true"}},
 		{"others' labels stay", map[string]string{"kubernetes.io/os": "linux"}, nil, map[string]string{}},
 		{"a name that is no label", nil, []string{"no/label"}, map[string]string{}},
 	} {
@@ -29,7 +31,7 @@ func TestChanges(t *testing.T) {
 				n.Status.RuntimeHandlers = append(n.Status.RuntimeHandlers, corev1.NodeRuntimeHandler{Name: h})
 			}
 			got := map[string]string{}
-			for key, value := range changes(n) {
+			for key, value := range changes(n, "") {
 				if got[key] = ""; value != nil {
 					got[key] = *value
 				}
@@ -38,5 +40,22 @@ func TestChanges(t *testing.T) {
 				t.Errorf("changes = %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+func TestMachinesAreLabelledWhereTheyAreOffered(t *testing.T) {
+	n := &corev1.Node{Status: corev1.NodeStatus{RuntimeHandlers: []corev1.NodeRuntimeHandler{{Name: "runc"}, {Name: "microvm"}}}}
+	label := sandbox.NodeIsolation("microvm")
+	for _, machines := range []string{"vm", "vm-emulated"} {
+		if got := changes(n, machines)[label]; got == nil || *got != machines {
+			t.Errorf("under %s the label becomes %v", machines, got)
+		}
+	}
+	if got, ok := changes(n, "")[label]; ok {
+		t.Errorf("what is not known is labelled %v", got)
+	}
+	n.Labels, n.Status.RuntimeHandlers = map[string]string{label: "vm"}, n.Status.RuntimeHandlers[:1]
+	if got, ok := changes(n, "vm")[label]; !ok || got != nil {
+		t.Errorf("without the handler the label becomes %v, want it removed", got)
 	}
 }

@@ -1,6 +1,7 @@
 // Package node is the role that runs beside the kubelet of every node. It
 // labels the node with the sandboxes that its container runtime really
-// offers, which is what RuntimeClasses schedule by.
+// offers, which is what RuntimeClasses schedule by, and with what its virtual
+// machines really run under.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -24,12 +25,17 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+
+	"redoubt.dev/redoubt/internal/sandbox"
 )
 
 // Options are the node role's.
 type Options struct {
 	// NodeName is the Kubernetes node that this process runs on.
 	NodeName string
+	// GuestImage is the folder of what virtual machines boot; empty where this
+	// node has none of the class microvm.
+	GuestImage string
 	// Admin is where health is served, host:port.
 	Admin string
 }
@@ -39,7 +45,8 @@ type role struct {
 	name     string
 	informer cache.SharedIndexInformer
 	queue    workqueue.TypedRateLimitingInterface[string]
-	labelled atomic.Bool // the labels have been right once
+	labelled atomic.Bool              // the labels have been right once
+	machines atomic.Pointer[machines] // nil until it is known
 }
 
 // Run keeps the node's labels right until ctx ends.
@@ -59,6 +66,9 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	}()
 	context.AfterFunc(ctx, func() { _ = admin.Close(); r.queue.ShutDown() })
 	go r.informer.RunWithContext(ctx)
+	if opts.GuestImage != "" {
+		go r.learnMachines(ctx, opts.GuestImage)
+	}
 	r.work(ctx)
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
@@ -121,8 +131,16 @@ func (r *role) label(ctx context.Context) error {
 	if len(node.Status.RuntimeHandlers) == 0 && !r.labelled.Load() {
 		return nil // the kubelet has not said yet; it tells when it does
 	}
-	if labels := changes(node); len(labels) > 0 {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	var m machines
+	if known := r.machines.Load(); known != nil {
+		m = *known
+	}
+	if labels := changes(node, m.isolation); len(labels) > 0 {
+		meta := map[string]any{"labels": labels}
+		if m.accelerator != "" {
+			meta["annotations"] = map[string]string{sandbox.AcceleratorAnnotation: m.accelerator}
+		}
+		patch, err := json.Marshal(map[string]any{"metadata": meta})
 		if err != nil {
 			return err
 		}

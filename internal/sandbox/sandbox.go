@@ -72,7 +72,7 @@ func choose(classes []nodev1.RuntimeClass, nodes []corev1.Node) []Class {
 // runs says whether a node takes pods of a class: its labels are those that
 // the class schedules by, and its container runtime has the handler.
 func runs(node corev1.Node, class nodev1.RuntimeClass) bool {
-	has := slices.ContainsFunc(node.Status.RuntimeHandlers, func(h corev1.NodeRuntimeHandler) bool { return h.Name == class.Handler })
+	has := OffersHandler(&node, class.Handler)
 	return has && (class.Scheduling == nil || labels.SelectorFromSet(class.Scheduling.NodeSelector).Matches(labels.Set(node.Labels)))
 }
 

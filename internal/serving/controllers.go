@@ -60,6 +60,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		configuration.Add,
 		revision.Add,
 		class.Add,
+		class.AddIsolation,
 		function.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"redoubt.dev/redoubt/internal/sandbox"
+)
+
+// isolations are what the values of the label mean.
+var isolations = map[sandbox.Isolation]string{
+	sandbox.Process:    "the processes of a pod share the node's kernel",
+	sandbox.Kernel:     "a kernel in user space stands between a pod and the node's",
+	sandbox.EmulatedVM: "a virtual machine with its own kernel, emulated: not every node runs it under KVM",
+	sandbox.VM:         "a virtual machine with its own kernel, under KVM on every node",
+}
+
+func newRuntimeClass(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "runtimeclass",
+		Aliases: []string{"runtimeclasses"},
+		Short:   "Look at the sandboxes that workloads can choose",
+	}
+	cmd.AddCommand(
+		newList(a, lister{use: "list [NAME]", short: "List runtime classes", kind: "runtimeclass", list: runtimeClasses, table: tableOfClasses}),
+		newDescribe(a, describer[*nodev1.RuntimeClass]{
+			kind: "runtimeclass", short: "Describe a runtime class, and what runs it on each node",
+			empty: func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, list: runtimeClasses, describe: describeClass,
+		}),
+	)
+	return cmd
+}
+
+func runtimeClasses() client.ObjectList { return &nodev1.RuntimeClassList{} }
+
+func tableOfClasses(cmd *cobra.Command, c *connection, list client.ObjectList, _ bool) (table, error) {
+	t := table{columns: []string{"NAME", "HANDLER", "ISOLATION", "NODES", "OVERHEAD CPU", "OVERHEAD MEMORY", "AGE"}, names: []string{}}
+	nodes, err := c.nodes(cmd.Context())
+	if err != nil {
+		return t, err
+	}
+	for _, class := range list.(*nodev1.RuntimeClassList).Items {
+		cpu, memory := overheadOf(&class)
+		t.rows = append(t.rows, []string{
+			class.Name, class.Handler, isolationOf(&class), strconv.Itoa(len(offering(&class, nodes))), cpu, memory, age(class.CreationTimestamp),
+		})
+		t.names = append(t.names, "runtimeclass.node.k8s.io/"+class.Name)
+	}
+	return t, nil
+}
+
+func describeClass(ctx context.Context, out io.Writer, c *connection, class *nodev1.RuntimeClass, _ bool) error {
+	nodes, err := c.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	d := newDescription(out)
+	d.attribute("Name", class.Name)
+	d.attribute("Handler", class.Handler)
+	isolation := isolationOf(class)
+	if meaning := isolations[sandbox.Isolation(isolation)]; meaning != "" {
+		isolation += ": " + meaning
+	}
+	d.attribute("Isolation", isolation)
+	cpu, memory := overheadOf(class)
+	d.attribute("Overhead", fmt.Sprintf("cpu %s, memory %s for each pod", cpu, memory))
+	offered := d.attribute("Nodes", strconv.Itoa(len(offering(class, nodes))))
+	for _, node := range offering(class, nodes) {
+		offered.attribute(node.Name, acceleratorOf(class, &node))
+	}
+	d.section()
+	return nil
+}
+
+func (c *connection) nodes(ctx context.Context) ([]corev1.Node, error) {
+	var nodes corev1.NodeList
+	if err := c.List(ctx, &nodes); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	return nodes.Items, nil
+}
+
+// offering are the nodes that have the class's handler.
+func offering(class *nodev1.RuntimeClass, nodes []corev1.Node) []corev1.Node {
+	return slices.DeleteFunc(slices.Clone(nodes), func(node corev1.Node) bool { return !sandbox.OffersHandler(&node, class.Handler) })
+}
+
+// acceleratorOf says what runs a class's machines on a node, where it differs
+// from node to node.
+func acceleratorOf(class *nodev1.RuntimeClass, node *corev1.Node) string {
+	reported := node.Labels[sandbox.NodeIsolation(class.Handler)]
+	if reported == "" {
+		return "offers it"
+	}
+	return fmt.Sprintf("%s, %s", reported, node.Annotations[sandbox.AcceleratorAnnotation])
+}
+
+func isolationOf(class *nodev1.RuntimeClass) string {
+	if isolation := class.Labels[sandbox.IsolationLabel]; isolation != "" {
+		return isolation
+	}
+	return "<unknown>"
+}
+
+func overheadOf(class *nodev1.RuntimeClass) (cpu, memory string) {
+	if class.Overhead == nil {
+		return "<none>", "<none>"
+	}
+	return class.Overhead.PodFixed.Cpu().String(), class.Overhead.PodFixed.Memory().String()
+}
