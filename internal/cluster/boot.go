@@ -14,12 +14,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/cluster/network"
 	"redoubt.dev/redoubt/internal/cluster/registries"
@@ -99,7 +96,7 @@ func (b *boot) run(ctx context.Context, stop context.CancelFunc) error {
 			if bounded.Err() != nil && ctx.Err() == nil {
 				err = fmt.Errorf("not done within %v (--wait): %w; see: redoubt logs --name %s", b.opts.Wait, err, b.inst.Name)
 			}
-			return fmt.Errorf("%s: %w", s.name, err)
+			return fmt.Errorf("the boot ended before %q: %w", s.name, err)
 		}
 		fmt.Fprintf(b.out, "%7.3fs %s\n", time.Since(started).Seconds(), s.name)
 	}
@@ -124,58 +121,6 @@ func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
 			step{"Services accepted", b.servicesAccepted})
 	}
 	return steps
-}
-
-func (b *boot) preflight() error {
-	if os.Geteuid() != 0 {
-		return errors.New("booting the platform needs root; run it with sudo")
-	}
-	for _, program := range []string{"kubernetes", "etcd", "containerd", "containerd-shim-runc-v2", "runc", "coredns", "cni/ptp"} {
-		if path := filepath.Join(b.engine, program); !exists(path) {
-			return fmt.Errorf("%s is missing; build it with: make engine", path)
-		}
-	}
-	for _, program := range []string{"nft", "mount"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("the program %s is missing; install it with: apt-get install nftables mount", program)
-		}
-	}
-	for _, dir := range []string{b.inst.DataDir, b.inst.RunDir(), b.inst.LogDir(), b.inst.Data("etcd"), b.inst.Data("registries")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make folder: %w", err)
-		}
-		if err := os.Chmod(dir, 0o700); err != nil {
-			return fmt.Errorf("protect folder: %w", err)
-		}
-	}
-	// Root in a pod's user namespace is nobody here, and the container's root
-	// file system is below the run folder: it may pass through, not look.
-	for _, dir := range []string{filepath.Dir(b.inst.RunDir()), b.inst.RunDir()} {
-		if err := os.Chmod(dir, 0o711); err != nil {
-			return fmt.Errorf("open folder to pods' users: %w", err)
-		}
-	}
-	return b.listen()
-}
-
-// listen takes the host's ports early: a port in use is the likeliest fault.
-func (b *boot) listen() (err error) {
-	if b.api, b.opts.APIPort, err = listenOn("--api-port", b.opts.APIPort); err != nil {
-		return err
-	}
-	b.http, b.opts.HTTPPort, err = listenOn("--http-port", b.opts.HTTPPort)
-	return err
-}
-
-func listenOn(flag string, port int) (net.Listener, int, error) {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, 0, fmt.Errorf("port %d is in use by another program; choose another with %s, or 0 for any free one", port, flag)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	return l, l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (b *boot) setUpNetwork() (err error) {

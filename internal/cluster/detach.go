@@ -20,7 +20,7 @@ func Detach(ctx context.Context, inst instance.Instance, opts Options, out io.Wr
 	if unlock, err := lock(inst); err == nil {
 		unlock()
 	} else if errors.Is(err, ErrRunning) {
-		return alreadyRunning(inst, out, ready)
+		return alreadyRunning(ctx, inst, opts.Wait, out, ready)
 	} else {
 		return err
 	}
@@ -50,12 +50,22 @@ func Detach(ctx context.Context, inst instance.Instance, opts Options, out io.Wr
 	return follow(inst, cmd, progress, out, ready)
 }
 
-func alreadyRunning(inst instance.Instance, out io.Writer, ready func(instance.State)) error {
-	state, err := inst.LoadState()
-	if err != nil {
-		return err
-	}
+// alreadyRunning waits for whoever boots the instance, which may have begun
+// just now.
+func alreadyRunning(ctx context.Context, inst instance.Instance, wait time.Duration, out io.Writer, ready func(instance.State)) error {
 	fmt.Fprintf(out, "Instance %q runs already\n", inst.Name)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var state instance.State
+	err := poll(ctx, func() (err error) {
+		if state, err = inst.LoadState(); err == nil && !state.Ready {
+			err = errors.New("it is still booting")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the instance: %w", err)
+	}
 	ready(state)
 	return nil
 }

@@ -104,9 +104,9 @@ func askToStop(ctx context.Context, inst instance.Instance, supervisor int) erro
 // end stops what this supervisor started: first what would start pods again,
 // then the pods, then the rest.
 func (b *boot) end() error {
-	fmt.Fprintln(b.out, "Stopping pods and processes")
 	b.closeListeners()
 	if b.supervisor != nil {
+		fmt.Fprintln(b.out, "Stopping pods and processes")
 		for _, name := range []string{"gateway", "controller", "node", "kubelet"} {
 			b.supervisor.Stop(name, processGrace)
 		}

@@ -32,7 +32,7 @@ func unmountAll(points []string) error {
 	var errs []error
 	for _, point := range slices.Backward(points) {
 		err := unix.Unmount(point, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
-		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", point, err))
 		}
 	}

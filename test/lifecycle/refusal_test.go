@@ -44,6 +44,8 @@ func TestUpRefuses(t *testing.T) {
 		{[]string{"--no-such-flag"}, usage, []string{"no-such-flag"}},
 		{[]string{"surplus"}, usage, []string{"surplus"}},
 		{[]string{"--http-port=" + port, "--api-port=0"}, failed, []string{"port " + port + " is in use", "--http-port"}},
+		{[]string{"--http-port=0", "--api-port=0", "--data-dir=/proc/none"}, failed, []string{"/proc/none", "choose another data folder with --data-dir"}},
+		{[]string{"--http-port=0", "--api-port=0", "--data-dir=/dev/null"}, failed, []string{"/dev/null", "choose another data folder with --data-dir"}},
 		{[]string{"--http-port=0", "--api-port=" + port}, failed, []string{"port " + port + " is in use", "--api-port"}},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
