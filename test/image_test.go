@@ -84,23 +84,25 @@ func without(t *testing.T, data []byte, names ...string) []byte {
 
 func TestImageImport(t *testing.T) {
 	for form, file := range archives(t) {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for source, stdin := range map[string]string{file: "", "-": string(data)} {
-			name := "localhost/redoubt-test/" + form + ":latest"
-			out, err := shared.Try(t, stdin, "image", "import", source, "--as", name, "-o", "name")
+		source, stdin := file, ""
+		if form != "oci" { // the others come through a pipe
+			data, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if out != name+"\n" || !slices.Contains(stored(t), name) {
-				t.Errorf("%s: printed %q; stored are %q", form, out, stored(t))
-			}
-			shared.Redoubt(t, "image", "rm", name)
-			if slices.Contains(stored(t), name) {
-				t.Errorf("%s is still there", name)
-			}
+			source, stdin = "-", string(data)
+		}
+		name := "localhost/redoubt-test/" + form + ":latest"
+		out, err := shared.Try(t, stdin, "image", "import", source, "--as", name, "-o", "name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out != name+"\n" || !slices.Contains(stored(t), name) {
+			t.Errorf("%s: printed %q; stored are %q", form, out, stored(t))
+		}
+		shared.Redoubt(t, "image", "rm", name)
+		if slices.Contains(stored(t), name) {
+			t.Errorf("%s is still there", name)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/image/archive"
 	"redoubt.dev/redoubt/internal/image/oci"
 	"redoubt.dev/redoubt/test/platform"
@@ -72,6 +75,20 @@ func pullSecrets(t *testing.T, r *platform.Registry, name string) {
 	present := puller(name)
 	present.Spec.Containers[0].ImagePullPolicy = corev1.PullIfNotPresent
 	fails(t, ns, present, "authoriz")
+}
+
+// Where the host's name server is on its loopback, as systemd-resolved's is,
+// containerd finds the cluster's there.
+func TestNameServerOnTheLoopback(t *testing.T) {
+	for _, network := range []string{"udp", "tcp"} {
+		resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return netns.Dial(ctx, shared.Inst.NetNS(), network, "127.0.0.53:53")
+		}}
+		addresses, err := resolver.LookupHost(t.Context(), "kubernetes.default.svc.cluster.local.")
+		if err != nil || len(addresses) != 1 {
+			t.Errorf("%s: %q, %v", network, addresses, err)
+		}
+	}
 }
 
 // saved is the content of an image of the node's store.
