@@ -23,7 +23,7 @@ import (
 // registry of its own, and images that the node has not seen.
 func TestRegistry(t *testing.T) {
 	program := platform.BuildRegistry(t)
-	image := saved(t, shell(t))
+	image := pulled(t)
 	t.Run("plain HTTP", func(t *testing.T) {
 		r := platform.StartRegistry(t, program, false)
 		configure(t, r.Host, "")
@@ -91,11 +91,13 @@ func TestNameServerOnTheLoopback(t *testing.T) {
 	}
 }
 
-// saved is the content of an image of the node's store.
-func saved(t *testing.T, name string) *oci.Image {
+// pulled is an image that the node has not. The kubelet remembers of a content
+// how it was pulled, and would ask a registry for any other name of it.
+func pulled(t *testing.T) *oci.Image {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "image.tar")
-	shared.Redoubt(t, "image", "save", name, file)
+	shared.Redoubt(t, "image", "build", "localhost/redoubt-test/pulled:v1", "--binary=/usr/bin/busybox", "--user=0", "--entrypoint=[]",
+		"--file=/usr/bin/busybox:/bin/busybox", "--link=/bin/sh=busybox", "--link=/bin/sleep=busybox", "--label=from=registry", "--save", file)
 	images, closer, err := archive.Read(file, t.TempDir(), archive.DefaultLimits)
 	if err != nil {
 		t.Fatal(err)
