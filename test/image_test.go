@@ -239,7 +239,8 @@ func TestImageBuildRefuses(t *testing.T) {
 		{"is no name of a package", failed, []string{"localhost/x:v1", "--package=?essential"}},
 		{"no name for an image", usage, []string{"UPPER", "--binary=" + script}},
 		{"names a digest", usage, []string{"localhost/x@sha256:" + strings.Repeat("a", 64), "--binary=" + script}},
-		{"at least one of the flags", usage, []string{"localhost/x:v1"}},
+		{"exactly one of", usage, []string{"localhost/x:v1"}},
+		{"exactly one of", usage, []string{"localhost/x:v1", "--binary=/bin/true", "--go=."}},
 	} {
 		out, err := shared.Command(t.Context(), append([]string{"image", "build"}, test.args...)...).CombinedOutput()
 		var exit *exec.ExitError

@@ -79,8 +79,6 @@ func (b *imageBuild) register(cmd *cobra.Command) {
 	f.StringVar(&b.user, "user", "", "user to run as, UID[:GID] (default: 65532 with --binary and --go, root with --package)")
 	f.StringVar(&b.work, "workdir", "", "folder to run in")
 	f.StringVar(&b.save, "save", "", "write an archive to this file (- is stdout) instead of the node's store; needs no running instance")
-	cmd.MarkFlagsOneRequired("binary", "go", "package")
-	cmd.MarkFlagsMutuallyExclusive("binary", "go", "package")
 	_ = cmd.MarkFlagFilename("binary")
 	_ = cmd.MarkFlagFilename("save", "tar")
 }
@@ -88,6 +86,15 @@ func (b *imageBuild) register(cmd *cobra.Command) {
 // contents checks the flags and turns them into what the image holds.
 func (b *imageBuild) contents() (build.Contents, error) {
 	c := build.Contents{Links: map[string]string{}, Settings: ocispec.ImageConfig{User: b.user, WorkingDir: b.work, Labels: map[string]string{}}}
+	var kinds int
+	for _, given := range []bool{b.binary != "", b.goPackage != "", len(b.packages.Names) > 0} {
+		if given {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return c, errors.New("an image is made of one thing: use exactly one of --binary, --go and --package")
+	}
 	if len(b.packages.Exclude) > 0 && len(b.packages.Names) == 0 {
 		return c, errors.New("--exclude leaves out files of packages: use it with --package")
 	}

@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -47,7 +48,7 @@ var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AA
 func checkStatic(program string) error {
 	f, err := elf.Open(program)
 	var format *elf.FormatError
-	if errors.As(err, &format) {
+	if errors.As(err, &format) || errors.Is(err, io.EOF) { // too short for a header
 		return errors.New("it is not a Linux program (ELF): for a script, build an image of its interpreter's packages with --package and add it with --file")
 	}
 	if err != nil {
