@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -226,7 +227,7 @@ func readService(cmd *cobra.Command, path string, svc *serving.Service) error {
 	if len(data) > maxFile {
 		return fmt.Errorf("read %s: it is longer than %d bytes", path, maxFile)
 	}
-	if err := yaml.UnmarshalStrict(data, svc); err != nil {
+	if err := decodeStrictly(data, svc); err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if svc.APIVersion != serving.GroupVersion.String() || svc.Kind != "Service" {
@@ -234,6 +235,17 @@ func readService(cmd *cobra.Command, path string, svc *serving.Service) error {
 	}
 	svc.Status = serving.ServiceStatus{}
 	return nil
+}
+
+// decodeStrictly reads YAML or JSON as the API server does: it tells the case
+// of fields, and names by its path each one that is unknown or given twice.
+func decodeStrictly(data []byte, object any) error {
+	data, err := yaml.YAMLToJSONStrict(data)
+	if err != nil {
+		return err
+	}
+	wrong, err := json.UnmarshalStrict(data, object)
+	return errors.Join(append(wrong, err)...)
 }
 
 // finish says what was done, and waits for its effect unless told not to.
