@@ -61,7 +61,7 @@ func submit(t *testing.T, ns, class, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest := strings.NewReplacer("$CLASS", class, "$IMAGE", shellImage).Replace(string(text))
+	manifest := strings.NewReplacer("$CLASS", class, "$IMAGE", shellImage, "$PORT", hostPorts[class]).Replace(string(text))
 	if _, err := shared.Try(t, manifest, "kubectl", "-n", ns, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,7 @@ var buildShell = sync.OnceValue(func() error {
 
 var shellCommands = strings.Fields(`
 	cat chmod chown cut date dd echo false free grep head hostname httpd id ip kill ls md5sum mkdir mknod
-	mount nc nproc nslookup ps pwd readlink rm sh sleep sort stat stty tail tar touch tr true tty uname wc wget`)
+	mount nc nproc nslookup ps pwd readlink rm rmdir sed sh sleep sort stat stty tail tar touch test tr true tty uname wc wget`)
 
 // shell puts the image of that name into the instance, once.
 func shell(t *testing.T) string {
