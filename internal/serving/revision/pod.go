@@ -2,10 +2,13 @@ package revision
 
 import (
 	"maps"
+	"math"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
@@ -111,5 +114,21 @@ func container(rev *serving.Revision, i int) corev1.Container {
 		{Name: "K_CONFIGURATION", Value: rev.Labels[serving.ConfigurationLabel]},
 		{Name: "K_SERVICE", Value: rev.Labels[serving.ServiceLabel]},
 	}, c.Env...)
+	if c.ReadinessProbe == nil && c.StartupProbe == nil {
+		c.StartupProbe = listens(port, deadline(rev))
+	}
 	return c
+}
+
+// listens keeps an instance from being ready before it takes connections, as
+// Knative's default probe does: the kubelet calls a container without a probe
+// ready as soon as it runs, and one that crashes at once would take the place
+// of a revision that serves. It asks until the first success only, so that
+// an instance is not woken by it later. The gateway asks for itself.
+func listens(port int32, limit time.Duration) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:     corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}},
+		PeriodSeconds:    1,
+		FailureThreshold: int32(min(max(limit/time.Second, 1), math.MaxInt32)),
+	}
 }

@@ -1,0 +1,27 @@
+package revision
+
+import (
+	"testing"
+	"time"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+// A container that says nothing of its readiness is ready when it listens, and
+// is given the revision's own time for it; one with a probe keeps that alone.
+func TestListeningIsTheDefaultProbe(t *testing.T) {
+	rev := &serving.Revision{}
+	rev.Annotations = map[string]string{serving.ProgressDeadlineAnnotation: "90s"}
+	rev.Spec.Containers = []serving.Container{{Ports: []serving.ContainerPort{{ContainerPort: 9000}}}}
+	probe := container(rev, 0).StartupProbe
+	if probe == nil || probe.TCPSocket == nil || probe.TCPSocket.Port.IntValue() != 9000 {
+		t.Fatalf("startup probe: %+v, want a connection to port 9000", probe)
+	}
+	if got := time.Duration(probe.PeriodSeconds*probe.FailureThreshold) * time.Second; got != 90*time.Second {
+		t.Errorf("the container is given %v, want 90s", got)
+	}
+	rev.Spec.Containers[0].ReadinessProbe = &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/ready"}}
+	if c := container(rev, 0); c.StartupProbe != nil || c.ReadinessProbe == nil {
+		t.Errorf("a container with a readiness probe has %+v, %+v", c.StartupProbe, c.ReadinessProbe)
+	}
+}
