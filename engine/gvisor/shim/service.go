@@ -22,6 +22,8 @@ type service struct {
 	task.TaskService // gVisor's
 
 	publisher shim.Publisher
+	states    lastAnswers[task.StateResponse]
+	stats     lastAnswers[task.StatsResponse]
 
 	mu  sync.Mutex
 	pod *pod // guarded by mu; nil until the pod's sandbox exists
@@ -119,6 +121,10 @@ func (s *service) Update(ctx context.Context, r *task.UpdateTaskRequest) (*empty
 // Delete removes a container that has ended, or one of its processes.
 func (s *service) Delete(ctx context.Context, r *task.DeleteRequest) (*task.DeleteResponse, error) {
 	answer, err := s.TaskService.Delete(ctx, r)
+	if err == nil {
+		s.states.forget(process{r.ID, r.ExecID})
+		s.stats.forget(process{r.ID, r.ExecID})
+	}
 	if p := s.sandbox(); err == nil && r.ExecID == "" && p != nil {
 		p.remove(r.ID)
 	}

@@ -15,7 +15,7 @@ import (
 // memory limit, and whether it was killed for going over it. containerd asks
 // for the latter after the container's end, when gVisor has no more to say.
 func (s *service) Stats(ctx context.Context, r *task.StatsRequest) (*task.StatsResponse, error) {
-	answer, err := s.TaskService.Stats(ctx, r)
+	answer, err := s.measure(ctx, r)
 	p := s.sandbox()
 	if p == nil {
 		return answer, err
