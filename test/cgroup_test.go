@@ -31,3 +31,24 @@ func memoryLimit(id string, pod *corev1.Pod) (int64, error) {
 	}
 	return 0, fmt.Errorf("no control group of pod %s below %s", pod.Name, id)
 }
+
+// isFrozen reads whether all processes of a pod of an instance stand still, on
+// cgroup v1 and v2.
+func isFrozen(id string, pod *corev1.Pod) (bool, error) {
+	class := "besteffort"
+	if pod.Status.QOSClass == corev1.PodQOSBurstable {
+		class = "burstable"
+	}
+	group := filepath.Join(id, "kubepods", class, "pod"+string(pod.UID))
+	for file, line := range map[string]string{
+		filepath.Join("/sys/fs/cgroup/freezer", group, "freezer.state"): "FROZEN\n",
+		filepath.Join("/sys/fs/cgroup", group, "cgroup.events"):         "frozen 1\n",
+	} {
+		data, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return strings.Contains(string(data), line), err
+	}
+	return false, fmt.Errorf("no control group of pod %s below %s", pod.Name, id)
+}

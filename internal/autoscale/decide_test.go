@@ -1,8 +1,11 @@
 package autoscale
 
 import (
+	"maps"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
@@ -11,7 +14,10 @@ var start = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func settings(t *testing.T, annotations map[string]string, concurrency int64) Settings {
 	t.Helper()
-	s, err := SettingsOf(annotations, concurrency)
+	rev := &serving.Revision{}
+	rev.Annotations, rev.Spec.ContainerConcurrency = map[string]string{serving.FreezeAnnotation: serving.FreezeNever}, concurrency
+	maps.Copy(rev.Annotations, annotations)
+	s, err := SettingsOf(rev)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +142,43 @@ func TestBadAnnotationsAreNamed(t *testing.T) {
 		serving.ScaleDownDelayAnnotation:    "soon",
 		serving.PanicThresholdAnnotation:    "100",
 	} {
-		if _, err := SettingsOf(map[string]string{name: value}, 0); err == nil {
+		if _, err := SettingsOf(annotated(map[string]string{name: value})); err == nil {
 			t.Errorf("%s: %q was accepted", name, value)
 		}
 	}
-	if _, err := SettingsOf(map[string]string{serving.MinScaleAnnotation: "3", serving.MaxScaleAnnotation: "2"}, 0); err == nil {
+	if _, err := SettingsOf(annotated(map[string]string{serving.MinScaleAnnotation: "3", serving.MaxScaleAnnotation: "2"})); err == nil {
 		t.Error("a maximum below the minimum was accepted")
+	}
+}
+
+func annotated(annotations map[string]string) *serving.Revision {
+	return &serving.Revision{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}
+}
+
+func TestFrozenInstancesAreKept(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		annotations map[string]string
+		probed      bool
+		want        time.Duration
+	}{
+		{"frozen", nil, false, serving.FrozenRetention},
+		{"frozen soon", map[string]string{serving.FreezeAnnotation: "1s"}, false, serving.FrozenRetention},
+		{"the owner's time", map[string]string{serving.RetentionAnnotation: "5s"}, false, 5 * time.Second},
+		{"never frozen", map[string]string{serving.FreezeAnnotation: serving.FreezeNever}, false, 0},
+		{"probed by the kubelet", nil, true, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			rev := annotated(test.annotations)
+			rev.Spec.Containers = make([]serving.Container, 1)
+			if test.probed {
+				rev.Spec.Containers[0].LivenessProbe = &serving.Probe{}
+			}
+			s, err := SettingsOf(rev)
+			if err != nil || s.Retention != test.want {
+				t.Errorf("retention = %v, %v; want %v", s.Retention, err, test.want)
+			}
+		})
 	}
 }
 

@@ -201,7 +201,7 @@ func (s *Scaler) routed(ctx context.Context) (map[types.NamespacedName]bool, err
 // proven keeps its initial scale: nothing is known of its load yet. One that
 // no route leads to is kept at no least scale.
 func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, routed, waiting bool, now time.Time) error {
-	settings, err := SettingsOf(rev.Annotations, rev.Spec.ContainerConcurrency)
+	settings, err := SettingsOf(rev)
 	if err != nil || rev.Status.DesiredReplicas == nil {
 		return nil // the revision's status names the fault
 	}

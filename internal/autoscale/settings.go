@@ -51,8 +51,8 @@ const (
 )
 
 // SettingsOf reads a revision's annotations. The error names the annotation.
-func SettingsOf(annotations map[string]string, containerConcurrency int64) (Settings, error) {
-	r := reader{annotations: annotations}
+func SettingsOf(rev *serving.Revision) (Settings, error) {
+	r := reader{annotations: rev.Annotations}
 	s := Settings{
 		Metric:         Metric(r.text(serving.MetricAnnotation, string(Concurrency))),
 		Min:            int32(r.number(serving.MinScaleAnnotation, 0, 0, 1000)),
@@ -62,11 +62,11 @@ func SettingsOf(annotations map[string]string, containerConcurrency int64) (Sett
 		Stable:         r.duration(serving.WindowAnnotation, defaultStable, 6*time.Second, time.Hour),
 		PanicThreshold: r.number(serving.PanicThresholdAnnotation, 200, 110, 1000) / 100,
 		ScaleDownDelay: r.duration(serving.ScaleDownDelayAnnotation, 0, 0, time.Hour),
-		Retention:      r.duration(serving.RetentionAnnotation, 0, 0, time.Hour),
+		Retention:      r.duration(serving.RetentionAnnotation, retention(rev), 0, time.Hour),
 	}
 	panicShare := r.number(serving.PanicWindowAnnotation, 10, 1, 100) / 100
 	s.Panic = max(time.Duration(float64(s.Stable)*panicShare), time.Second)
-	s.Target = r.target(s.Metric, containerConcurrency)
+	s.Target = r.target(s.Metric, rev.Spec.ContainerConcurrency)
 	if s.Max > 0 && s.Max < s.Min {
 		r.fail(serving.MaxScaleAnnotation, "must not be less than "+serving.MinScaleAnnotation)
 	}
@@ -75,6 +75,15 @@ func SettingsOf(annotations map[string]string, containerConcurrency int64) (Sett
 		s.Initial = min(s.Initial, s.Max)
 	}
 	return s, r.err
+}
+
+// retention is long for an instance that costs no processor time while it is
+// idle, and none, as in Knative, for others.
+func retention(rev *serving.Revision) time.Duration {
+	if after, err := rev.FreezeAfter(); after > 0 && err == nil {
+		return serving.FrozenRetention
+	}
+	return 0
 }
 
 // reader keeps the first error, so that settings read like a list.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"redoubt.dev/redoubt/internal/gateway"
+	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/kube"
 )
 
@@ -15,6 +16,7 @@ func newGateway() *cobra.Command {
 		Domain:        "localhost",
 		ClusterDomain: "cluster.local",
 		Drain:         30 * time.Second,
+		HoldsPort:     hold.Port,
 	}
 	var kubeconfig string
 	accessLog := true
@@ -52,6 +54,7 @@ SIGTERM lets open requests end.`,
 	flags.StringVar(&opts.Admin, "admin", opts.Admin, "address for health, metrics and load, host:port")
 	flags.StringVar(&opts.Domain, "domain", opts.Domain, "end of the names outside the cluster")
 	flags.StringVar(&opts.ClusterDomain, "cluster-domain", opts.ClusterDomain, "end of the names inside the cluster")
+	flags.IntVar(&opts.HoldsPort, "holds-port", opts.HoldsPort, "port at which nodes are told which pods are used; 0: pods are never frozen")
 	flags.DurationVar(&opts.Drain, "drain", opts.Drain, "how long open requests may take after SIGTERM")
 	flags.BoolVar(&accessLog, "access-log", accessLog, "write a line of JSON for every request to standard error")
 	return cmd

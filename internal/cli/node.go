@@ -14,7 +14,7 @@ func newNode() *cobra.Command {
 	opts := node.Options{}
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Label a node with the sandboxes that it offers",
+		Short: "Label a node with the sandboxes that it offers, and freeze its idle instances",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.NodeName == "" {
@@ -32,5 +32,7 @@ func newNode() *cobra.Command {
 	flags.StringVar(&opts.NodeName, "node-name", "", "Kubernetes node that this process runs on")
 	flags.StringVar(&opts.GuestImage, "guest-image", "", "folder of the guest image, beside the microvm class's shim; with it the node's label says whether machines run under KVM")
 	flags.StringVar(&opts.Admin, "admin", "127.0.0.1:9442", "address of /livez and /readyz")
+	flags.StringVar(&opts.Holds, "holds", "", "address where gateways say which pods they use, host:port (default: pods are never frozen)")
+	flags.StringVar(&opts.CgroupRoot, "cgroup-root", "/", "control group that the kubelet's are below (its own --cgroup-root)")
 	return cmd
 }

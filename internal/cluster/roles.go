@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
+	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/microvm/template"
 )
 
@@ -40,7 +42,10 @@ func (b *boot) startRoles(ctx context.Context) error {
 }
 
 func (b *boot) roles() ([]supervise.Spec, error) {
-	node, err1 := b.role("node", "--node-name="+b.inst.NodeName())
+	node, err1 := b.role("node",
+		"--node-name="+b.inst.NodeName(),
+		"--holds="+net.JoinHostPort(b.link.NodeIP.String(), strconv.Itoa(hold.Port)),
+		"--cgroup-root=/"+b.inst.ID())
 	if shim := microVM(); shim != "" {
 		// As for shims: what is found out about machines is kept in one place.
 		node.Args = append(node.Args, "--guest-image="+filepath.Join(filepath.Dir(shim), filepath.Dir(microVMImage)))

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -21,13 +22,19 @@ import (
 	"k8s.io/client-go/rest"
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/front"
+	"redoubt.dev/redoubt/internal/gateway/holds"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/proxy"
 	"redoubt.dev/redoubt/internal/gateway/report"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
+	"redoubt.dev/redoubt/internal/hold"
 )
+
+// restPeriod is how often instances are looked at that nobody may need.
+const restPeriod = time.Second
 
 // Options are the gateway role's.
 type Options struct {
@@ -42,6 +49,9 @@ type Options struct {
 	Public []net.Listener
 	// Domain ends public names, ClusterDomain those inside the cluster.
 	Domain, ClusterDomain string
+	// HoldsPort is where nodes are told which pods are used; 0 means that no
+	// pod is ever frozen.
+	HoldsPort int
 	// AccessLog gets a line for every request; nil gets none.
 	AccessLog io.Writer
 	// Drain is how long open requests may take after ctx has ended.
@@ -62,7 +72,10 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("listen for administration: %w", err)
 	}
-	g := newGateway(opts)
+	g, err := newGateway(cfg, opts)
+	if err != nil {
+		return err
+	}
 	defer g.close()
 	return g.run(ctx, watcher, listeners, admin)
 }
@@ -74,25 +87,64 @@ type gateway struct {
 	report  *report.Reporter
 	log     *accesslog.Log
 	handler *proxy.Handler
+	nodes   *holds.Nodes // nil where no pod is ever frozen
 
 	known    chan struct{} // closed once the cluster as it was at the start is
 	draining atomic.Bool
 }
 
-func newGateway(opts Options) *gateway {
+func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}, known: make(chan struct{})}
 	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits)
 	g.report.Revisions = g.table.Revisions
-	g.tracker = instance.NewTracker(g.table.SetRevision)
+	keeper, err := g.keeper(cfg)
+	if err != nil {
+		return nil, err
+	}
+	g.tracker = instance.NewTracker(g.table.SetRevision, keeper)
 	if opts.AccessLog != nil {
 		g.log = accesslog.New(opts.AccessLog)
 	}
 	g.handler = proxy.New(g.table, g.log)
-	return g
+	return g, nil
+}
+
+// keeper is nil where no pod is ever frozen.
+func (g *gateway) keeper(cfg *rest.Config) (balance.Keeper, error) {
+	if g.opts.HoldsPort == 0 {
+		return nil, nil
+	}
+	dialer, err := hold.NewDialer(cfg)
+	if errors.Is(err, hold.ErrNoCertificate) {
+		slog.Warn("pods are never frozen", "error", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("set up freezing: %w", err)
+	}
+	g.nodes = holds.New(dialer.Dial, g.opts.HoldsPort)
+	return g.nodes, nil
+}
+
+// rest releases idle instances until ctx ends.
+func (g *gateway) rest(ctx context.Context) error {
+	ticker := time.NewTicker(restPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-ticker.C:
+			g.table.Revisions(func(r *balance.Revision) { r.Rest(now) })
+		}
+	}
 }
 
 func (g *gateway) close() {
 	g.tracker.Close()
+	if g.nodes != nil {
+		g.nodes.Close()
+	}
 	g.log.Close()
 }
 
@@ -108,6 +160,7 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 		return watcher.Run(failed, sink{g.table, g.tracker}, func() { close(g.known) })
 	})
 	group.Go(func() error { return g.serveAdmin(failed, admin) })
+	group.Go(func() error { return g.rest(failed) })
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancel(ctx)

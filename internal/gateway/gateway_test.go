@@ -34,7 +34,10 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGateway(Options{Name: "test", Domain: "localhost", ClusterDomain: "cluster.local", Drain: 5 * time.Second})
+	g, err := newGateway(nil, Options{Name: "test", Domain: "localhost", ClusterDomain: "cluster.local", Drain: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &rig{T: t, gateway: g, sink: sink{g.table, g.tracker}, address: l.Addr().String(), stop: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- g.serve(ctx, []listener{{l, true}}) }()

@@ -1,7 +1,8 @@
 // Package node is the role that runs beside the kubelet of every node. It
 // labels the node with the sandboxes that its container runtime really
 // offers, which is what RuntimeClasses schedule by, and with what its virtual
-// machines really run under.
+// machines really run under; and it freezes instances of services that no
+// gateway needs.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
+	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
 
@@ -38,6 +41,12 @@ type Options struct {
 	GuestImage string
 	// Admin is where health is served, host:port.
 	Admin string
+	// Holds is where gateways say which pods they use, host:port. Empty means
+	// that no pod is ever frozen.
+	Holds string
+	// CgroupRoot is the control group that the kubelet's are below, as a path
+	// in the hierarchy.
+	CgroupRoot string
 }
 
 type role struct {
@@ -47,6 +56,7 @@ type role struct {
 	queue    workqueue.TypedRateLimitingInterface[string]
 	labelled atomic.Bool              // the labels have been right once
 	machines atomic.Pointer[machines] // nil until it is known
+	freezing sync.WaitGroup
 }
 
 // Run keeps the node's labels right until ctx ends.
@@ -65,14 +75,39 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		}
 	}()
 	context.AfterFunc(ctx, func() { _ = admin.Close(); r.queue.ShutDown() })
+	if err := r.freeze(ctx, cancel, cfg, opts); err != nil {
+		return err
+	}
 	go r.informer.RunWithContext(ctx)
 	if opts.GuestImage != "" {
 		go r.learnMachines(ctx, opts.GuestImage)
 	}
 	r.work(ctx)
+	r.freezing.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
+	return nil
+}
+
+// freeze begins to freeze and thaw pods; a failure later on ends the role.
+func (r *role) freeze(ctx context.Context, fail context.CancelCauseFunc, cfg *rest.Config, opts Options) error {
+	if opts.Holds == "" {
+		return nil
+	}
+	f, err := newFreezing(cfg, r.client, opts)
+	if errors.Is(err, hold.ErrNoCertificate) {
+		slog.Warn("pods are never frozen", "error", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("set up freezing: %w", err)
+	}
+	r.freezing.Go(func() {
+		if err := f.run(ctx); err != nil {
+			fail(err)
+		}
+	})
 	return nil
 }
 

@@ -9,15 +9,24 @@ func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error)
 	r.mu.Lock()
 	r.load.count(now, 1)
 	r.load.arrived++
-	return r.acquire(now, gone)
+	i, err := r.acquire(now, gone)
+	if err != nil {
+		return nil, err
+	}
+	return r.awake(i, gone)
 }
 
 // Again gives the request another instance than failed, which it leaves.
 func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, error) {
+	now := time.Now()
 	r.mu.Lock()
-	failed.active--
+	r.leave(failed, now)
 	r.serveQueue()
-	return r.acquire(time.Now(), gone)
+	i, err := r.acquire(now, gone)
+	if err != nil {
+		return nil, err
+	}
+	return r.awake(i, gone)
 }
 
 // Leave ends a request. The instance is nil when it has none.
@@ -26,7 +35,7 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 	defer r.mu.Unlock()
 	r.load.count(now, -1)
 	if i != nil {
-		i.active--
+		r.leave(i, now)
 		if r.queue.len() > 0 {
 			r.serveQueue()
 		}
@@ -37,7 +46,7 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, error) {
 	if r.queue.len() == 0 { // nobody is overtaken
 		if i := r.pick(); i != nil {
-			i.active++
+			r.take(i)
 			r.mu.Unlock()
 			return i, nil
 		}

@@ -2,14 +2,17 @@ package balance
 
 import (
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"redoubt.dev/redoubt/internal/gateway/upstream"
 )
 
 // Instance is one pod that takes requests.
 type Instance struct {
-	// Name is the pod's.
-	Name string
+	// Name and UID are the pod's, Node the address of its node.
+	Name, UID string
+	Node      netip.Addr
 	// Address is where it listens.
 	Address netip.AddrPort
 	// Conns are connections that speak HTTP/1.1. They stay open while the
@@ -17,10 +20,34 @@ type Instance struct {
 	Conns *upstream.Pool
 
 	suspect func(*Instance)
+	keeper  Keeper // nil: it is never frozen
 
-	// Both are guarded by the revision's lock.
-	active int
-	ready  bool
+	// These are guarded by the revision's lock.
+	active   int
+	ready    bool
+	released time.Time // when it was let go to be frozen; zero while it is held
+	idle     time.Time // since when it has had no request
+
+	// thawing is closed when the instance runs again; nil while it does.
+	thawing atomic.Pointer[<-chan struct{}]
+}
+
+// Keeper lets nodes freeze instances that no request needs. Its methods do not
+// block.
+type Keeper interface {
+	// Connected says whether the instance's node listens.
+	Connected(*Instance) bool
+	// Release lets the instance be frozen.
+	Release(*Instance)
+	// Hold asks for it back; the channel is closed once it runs.
+	Hold(*Instance) <-chan struct{}
+}
+
+// Kept makes the instance one that its node may freeze while keeper has
+// released it.
+func (i *Instance) Kept(keeper Keeper, uid string, node netip.Addr) *Instance {
+	i.keeper, i.UID, i.Node = keeper, uid, node
+	return i
 }
 
 // NewInstance returns an instance that no revision has yet. Suspect is called,
@@ -32,6 +59,15 @@ func NewInstance(name string, address netip.AddrPort, suspect func(*Instance)) *
 
 // Suspect reports that the instance took no connection.
 func (i *Instance) Suspect() { i.suspect(i) }
+
+// before says whether the instance is the better one for a request: the less
+// busy, or of two equal ones the one that runs; the revision's lock is held.
+func (i *Instance) before(other *Instance) bool {
+	if i.active != other.active {
+		return i.active < other.active
+	}
+	return i.released.IsZero() && !other.released.IsZero()
+}
 
 // takes says whether the instance has room for one more request; the
 // revision's lock is held.

@@ -89,7 +89,7 @@ func (r *Revision) Add(i *Instance) {
 	if i.ready {
 		return
 	}
-	i.ready = true
+	i.ready, i.idle = true, time.Now()
 	i.Conns.Open()
 	r.ready = append(r.ready, i)
 	r.serveQueue()
@@ -104,6 +104,9 @@ func (r *Revision) Remove(i *Instance) bool {
 		return false
 	}
 	i.ready = false
+	if !i.released.IsZero() {
+		r.hold(i) // it may come back, or has something to do before it ends
+	}
 	i.Conns.Close()
 	for at, other := range r.ready {
 		if other == i {
@@ -124,7 +127,7 @@ func (r *Revision) pick() *Instance {
 	}
 	if n > scanned {
 		a, b := r.ready[rand.IntN(n)], r.ready[rand.IntN(n)]
-		if b.active < a.active {
+		if b.before(a) {
 			a = b
 		}
 		if a.takes(limit) {
@@ -135,9 +138,9 @@ func (r *Revision) pick() *Instance {
 	var best *Instance
 	for at := range n {
 		i := r.ready[(r.next+at)%n]
-		if i.takes(limit) && (best == nil || i.active < best.active) {
+		if i.takes(limit) && (best == nil || i.before(best)) {
 			best = i
-			if i.active == 0 {
+			if i.active == 0 && i.released.IsZero() {
 				break
 			}
 		}
@@ -152,7 +155,7 @@ func (r *Revision) serveQueue() {
 		if i == nil {
 			return
 		}
-		i.active++
+		r.take(i)
 		r.queue.pop().granted <- i
 	}
 }

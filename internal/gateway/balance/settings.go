@@ -16,6 +16,9 @@ type Settings struct {
 	Timeout time.Duration
 	// ResponseStart bounds the second of the two as well.
 	ResponseStart time.Duration
+	// Freeze is how long an instance must have been without a request before it
+	// may be frozen; 0 is never.
+	Freeze time.Duration
 	// Idle is how long an exchange may pass no byte; 0 is for ever.
 	Idle time.Duration
 }

@@ -10,11 +10,13 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/balance"
 )
 
-func settingsOf(spec *serving.RevisionSpec) balance.Settings {
+func settingsOf(rev *serving.Revision) balance.Settings {
+	spec := &rev.Spec
 	timeout := spec.TimeoutSeconds
 	if timeout == 0 {
 		timeout = serving.DefaultTimeoutSeconds
 	}
+	freeze, _ := rev.FreezeAfter() // why not concerns the owner, who reads it in the status
 	seconds := func(n int64) time.Duration { return time.Duration(n) * time.Second }
 	return balance.Settings{
 		Port:          spec.Port(),
@@ -22,6 +24,7 @@ func settingsOf(spec *serving.RevisionSpec) balance.Settings {
 		Concurrency:   int(spec.ContainerConcurrency),
 		Timeout:       seconds(timeout),
 		ResponseStart: seconds(spec.ResponseStartTimeoutSeconds),
+		Freeze:        freeze,
 		Idle:          seconds(spec.IdleTimeoutSeconds),
 	}
 }

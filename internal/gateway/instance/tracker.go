@@ -22,7 +22,8 @@ import (
 
 // Tracker follows pods and revisions. It is fed from one goroutine or several.
 type Tracker struct {
-	set SetRevision
+	set    SetRevision
+	keeper balance.Keeper // nil: no instance is ever frozen
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -45,9 +46,10 @@ type revision struct {
 // pod is what is known of one pod; its revision may not be known yet.
 type pod struct {
 	name     string
+	object   string // the pod's own UID
 	revision types.NamespacedName
 	uid      types.UID // of the revision
-	ip       netip.Addr
+	ip, node netip.Addr
 	kubelet  bool // what the kubelet says of its readiness
 
 	instance *balance.Instance  // nil until the revision and the address are known
@@ -55,11 +57,12 @@ type pod struct {
 	stop     context.CancelFunc // ends its probe; nil while there is none
 }
 
-// NewTracker returns a tracker without pods. Close ends its probes.
-func NewTracker(set SetRevision) *Tracker {
+// NewTracker returns a tracker without pods. The keeper is nil where no
+// instance is ever frozen. Close ends its probes.
+func NewTracker(set SetRevision, keeper balance.Keeper) *Tracker {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Tracker{
-		set: set, ctx: ctx, cancel: cancel,
+		set: set, keeper: keeper, ctx: ctx, cancel: cancel,
 		revisions: map[types.NamespacedName]*revision{},
 		pods:      map[types.UID]*pod{},
 	}
@@ -76,7 +79,7 @@ func (t *Tracker) SetRevision(rev *serving.Revision) {
 	name := types.NamespacedName{Namespace: rev.Namespace, Name: rev.Name}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := &revision{uid: rev.UID, balancer: t.set(name, settingsOf(&rev.Spec)), probe: probeOf(&rev.Spec)}
+	r := &revision{uid: rev.UID, balancer: t.set(name, settingsOf(rev)), probe: probeOf(&rev.Spec)}
 	t.revisions[name] = r
 	r.balancer.Fail(failureOf(rev))
 	for _, p := range t.pods {
@@ -105,12 +108,14 @@ func (t *Tracker) SetPod(object *corev1.Pod) {
 	if p == nil {
 		p = &pod{
 			name:     object.Name,
+			object:   string(object.UID),
 			revision: types.NamespacedName{Namespace: object.Namespace, Name: object.Labels[serving.RevisionLabel]},
 			uid:      types.UID(object.Labels[serving.RevisionUIDLabel]),
 		}
 		t.pods[object.UID] = p
 	}
 	t.move(p, object.Status.PodIP)
+	p.node, _ = netip.ParseAddr(object.Status.HostIP)
 	before := p.kubelet
 	p.kubelet = kubeletReady(object)
 	if before && !p.kubelet {
@@ -147,8 +152,7 @@ func (t *Tracker) review(p *pod) {
 		return
 	}
 	if p.instance == nil {
-		p.instance = balance.NewInstance(p.name, netip.AddrPortFrom(p.ip, uint16(r.balancer.Settings().Port)),
-			func(*balance.Instance) { t.suspect(p) })
+		p.instance = t.newInstance(r, p)
 	}
 	switch {
 	case p.kubelet && r.probe.declared:
@@ -156,6 +160,19 @@ func (t *Tracker) review(p *pod) {
 	case p.stop == nil && !r.probe.foreign:
 		t.probe(r, p, r.probe)
 	}
+}
+
+// newInstance is p's, which its node may freeze; t.mu is held.
+func (t *Tracker) newInstance(r *revision, p *pod) *balance.Instance {
+	i := balance.NewInstance(p.name, netip.AddrPortFrom(p.ip, uint16(r.balancer.Settings().Port)),
+		func(*balance.Instance) { t.suspect(p) })
+	if t.keeper != nil && p.node.IsValid() {
+		i.Kept(t.keeper, p.object, p.node)
+		// This begins to connect: a node that does not know of this gateway
+		// freezes what all the others have released.
+		t.keeper.Connected(i)
+	}
+	return i
 }
 
 // suspect probes a pod again that took no connection. Where only the kubelet

@@ -31,6 +31,7 @@ var (
 	queueDesc     = desc("queue_depth", "Requests that wait for an instance.")
 	readyDesc     = desc("instances_ready", "Instances that take requests.")
 	coldStartDesc = desc("cold_start_duration_seconds", "Waits of requests that found no ready instance.")
+	thawDesc      = desc("thaw_duration_seconds", "Waits of requests whose instance was frozen.")
 	retriesDesc   = desc("retries_total", "Requests sent to another instance because theirs was gone.")
 )
 
@@ -39,7 +40,7 @@ func desc(name, help string, more ...string) *prometheus.Desc {
 }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsDesc, latencyDesc, activeDesc, queueDesc, readyDesc, coldStartDesc, retriesDesc} {
+	for _, d := range []*prometheus.Desc{requestsDesc, latencyDesc, activeDesc, queueDesc, readyDesc, coldStartDesc, thawDesc, retriesDesc} {
 		ch <- d
 	}
 }
@@ -59,6 +60,8 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstHistogram(latencyDesc, n, sum, bounds, ns, name)
 		n, sum, bounds = r.coldStart.read()
 		ch <- prometheus.MustNewConstHistogram(coldStartDesc, n, sum, bounds, ns, name)
+		n, sum, bounds = r.thaw.read()
+		ch <- prometheus.MustNewConstHistogram(thawDesc, n, sum, bounds, ns, name)
 		ch <- prometheus.MustNewConstMetric(retriesDesc, prometheus.CounterValue, float64(r.retries.Load()), ns, name)
 		gauge(activeDesc, g.Active)
 		gauge(queueDesc, g.Waiting)

@@ -29,6 +29,7 @@ type Revision struct {
 	requests  [classes]atomic.Uint64
 	latency   histogram
 	coldStart histogram
+	thaw      histogram
 	retries   atomic.Uint64
 }
 
@@ -48,6 +49,10 @@ func (r *Revision) Request(status int, took time.Duration) {
 // ColdStart counts a request that had to wait because no instance was ready,
 // and how long it waited.
 func (r *Revision) ColdStart(took time.Duration) { r.coldStart.add(took) }
+
+// Thaw counts a request that had to wait because its instance was frozen, and
+// how long it waited.
+func (r *Revision) Thaw(took time.Duration) { r.thaw.add(took) }
 
 // Retry counts a request that was sent to another instance.
 func (r *Revision) Retry() { r.retries.Add(1) }

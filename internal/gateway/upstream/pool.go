@@ -128,14 +128,25 @@ func (p *Pool) Open() {
 	p.closed = false
 }
 
+// Drop closes the connections that no request uses; others can be kept again.
+func (p *Pool) Drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop()
+}
+
+func (p *Pool) drop() {
+	for _, c := range p.idle {
+		_ = c.Close()
+	}
+	p.idle = nil
+}
+
 // Close closes the connections that no request uses, and makes Put close the
 // others.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for _, c := range p.idle {
-		_ = c.Close()
-	}
-	p.idle = nil
+	p.drop()
 }

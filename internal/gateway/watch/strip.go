@@ -31,7 +31,7 @@ func stripPod(o any) (any, error) {
 		return o, nil
 	}
 	stripped := &corev1.Pod{ObjectMeta: meta(&p.ObjectMeta, serving.RevisionLabel, serving.RevisionUIDLabel)}
-	stripped.Status.PodIP, stripped.Status.Phase = p.Status.PodIP, p.Status.Phase
+	stripped.Status.PodIP, stripped.Status.HostIP, stripped.Status.Phase = p.Status.PodIP, p.Status.HostIP, p.Status.Phase
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {
 			stripped.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status}}
@@ -53,8 +53,11 @@ func stripRevision(o any) (any, error) {
 	}}
 	for _, c := range r.Spec.Containers {
 		stripped.Spec.Containers = append(stripped.Spec.Containers, serving.Container{
-			Name: c.Name, Ports: c.Ports, ReadinessProbe: c.ReadinessProbe, StartupProbe: c.StartupProbe,
+			Name: c.Name, Ports: c.Ports, LivenessProbe: c.LivenessProbe, ReadinessProbe: c.ReadinessProbe, StartupProbe: c.StartupProbe,
 		})
+	}
+	if value, ok := r.Annotations[serving.FreezeAnnotation]; ok {
+		stripped.Annotations = map[string]string{serving.FreezeAnnotation: value}
 	}
 	ready := r.Status.Conditions.Get(serving.Ready)
 	stripped.Status.Conditions = serving.Conditions{ready}

@@ -60,7 +60,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	before := rev.DeepCopy()
-	settings, invalid := autoscale.SettingsOf(rev.Annotations, rev.Spec.ContainerConcurrency)
+	settings, invalid := autoscale.SettingsOf(&rev)
 	if rev.Status.DesiredReplicas == nil {
 		initial := settings.Initial
 		rev.Status.DesiredReplicas = &initial

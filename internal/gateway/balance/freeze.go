@@ -1,0 +1,73 @@
+package balance
+
+import "time"
+
+// Rest releases the instances that have been without a request for as long as
+// the revision's settings say. It is called every second or so.
+func (r *Revision) Rest(now time.Time) {
+	after := r.Settings().Freeze
+	if after == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, i := range r.ready {
+		if i.keeper == nil || i.active > 0 || !i.released.IsZero() || now.Sub(i.idle) < after || !i.keeper.Connected(i) {
+			continue
+		}
+		// A frozen instance cannot tell that a connection has become too old.
+		i.Conns.Drop()
+		i.released = now
+		i.keeper.Release(i)
+	}
+}
+
+// take counts a request for an instance, and has it thawed if it may be frozen;
+// r.mu is held.
+func (r *Revision) take(i *Instance) {
+	i.active++
+	if !i.released.IsZero() {
+		r.hold(i)
+	}
+}
+
+// hold asks for an instance back; r.mu is held.
+func (r *Revision) hold(i *Instance) {
+	i.released = time.Time{}
+	running := i.keeper.Hold(i)
+	i.thawing.Store(&running)
+}
+
+// leave ends a request's use of an instance; r.mu is held.
+func (r *Revision) leave(i *Instance, now time.Time) {
+	if i.active--; i.active == 0 {
+		i.idle = now
+	}
+}
+
+// awake waits until the instance that a request was given runs. A request that
+// gives up leaves it.
+func (r *Revision) awake(i *Instance, gone <-chan struct{}) (*Instance, error) {
+	running := i.thawing.Load()
+	if running == nil {
+		return i, nil
+	}
+	begin := time.Now()
+	timer := time.NewTimer(r.Settings().Timeout)
+	defer timer.Stop()
+	refusal := clientGone
+	select {
+	case <-*running:
+		i.thawing.CompareAndSwap(running, nil)
+		r.Meter.Thaw(time.Since(begin))
+		return i, nil
+	case <-gone:
+	case <-timer.C:
+		refusal = r.waitedTooLong()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leave(i, time.Now())
+	r.serveQueue()
+	return nil, refusal
+}

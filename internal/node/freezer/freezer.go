@@ -1,0 +1,180 @@
+// Package freezer stops the pods of a node that no gateway needs, and lets them
+// go on when one does: a frozen pod takes no processor time, and answers about
+// a millisecond after it is wanted, whatever its class.
+//
+// A Freezer serves gateways (see package hold) until its context ends. It keeps
+// no state: started anew it thaws what it finds, and so it does when it ends,
+// so that nothing stays frozen without somebody who would thaw it.
+package freezer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// grace is how long nothing is frozen after a gateway's connection ended: it
+// may have requests under way and come back.
+const grace = 30 * time.Second
+
+// Freezer decides for each pod of a node.
+type Freezer struct {
+	groups hierarchy
+	known  Pods
+
+	mu       sync.Mutex
+	gateways map[*gateway]struct{} // guarded by mu, as are all below
+	pods     map[string]*pod       // by UID
+	after    time.Time             // nothing is frozen before
+}
+
+var errNotInstance = errors.New("it is not an instance of a service on this node")
+
+// pod is one that was frozen once.
+type pod struct {
+	mu     sync.Mutex
+	group  group // guarded by mu
+	frozen bool  // guarded by mu
+	gone   bool  // guarded by mu; it is being deleted
+}
+
+// Pods is what is known of the node's pods.
+type Pods interface {
+	// Instance says whether the pod is an instance of a service: a gateway has
+	// no business with others.
+	Instance(uid string) bool
+	// Changed is told, without a lock, of a pod that was frozen or thawed.
+	Changed(uid string)
+}
+
+// New returns a freezer of the pods of a kubelet whose control groups are
+// below root. It thaws them: an earlier freezer may have left some frozen.
+func New(root string, pods Pods) (*Freezer, error) {
+	groups, err := newHierarchy(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := groups.thawAll(); err != nil {
+		return nil, fmt.Errorf("thaw the pods of the node: %w", err)
+	}
+	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, pods: map[string]*pod{}}, nil
+}
+
+// Frozen says whether the pod is.
+func (f *Freezer) Frozen(uid string) bool {
+	f.mu.Lock()
+	p := f.pods[uid]
+	f.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.frozen
+}
+
+// Delete lets a pod that is being deleted go on for good, so that it can end
+// as it likes.
+func (f *Freezer) Delete(uid string) {
+	p := f.pod(uid)
+	p.mu.Lock()
+	p.gone = true
+	p.mu.Unlock()
+	f.thaw(uid)
+}
+
+// Forget drops what is known of a pod that is gone.
+func (f *Freezer) Forget(uid string) {
+	f.thaw(uid)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.pods, uid)
+	for g := range f.gateways {
+		delete(g.released, uid)
+	}
+}
+
+func (f *Freezer) pod(uid string) *pod {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pods[uid]
+	if p == nil {
+		p = &pod{}
+		f.pods[uid] = p
+	}
+	return p
+}
+
+// wanted says that some gateway may use the pod.
+func (f *Freezer) wanted(uid string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for g := range f.gateways {
+		if !g.released[uid] {
+			return true
+		}
+	}
+	return len(f.gateways) == 0 || time.Now().Before(f.after)
+}
+
+// freeze stops a pod that nobody wants.
+func (f *Freezer) freeze(ctx context.Context, uid string) error {
+	if f.wanted(uid) {
+		return nil
+	}
+	if !f.known.Instance(uid) {
+		return errNotInstance
+	}
+	g, err := f.groups.find(uid)
+	if err != nil {
+		return err
+	}
+	p := f.pod(uid)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen || p.gone || f.wanted(uid) {
+		return nil
+	}
+	if err := g.Freeze(ctx, func() bool { return f.wanted(uid) }); err != nil {
+		return fmt.Errorf("freeze: %w", err)
+	}
+	p.group, p.frozen = g, true
+	go f.known.Changed(uid)
+	return nil
+}
+
+// thaw lets a pod go on. It waits for a freeze that has begun.
+func (f *Freezer) thaw(uid string) {
+	f.mu.Lock()
+	p := f.pods[uid]
+	f.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.frozen {
+		return
+	}
+	if err := p.group.Thaw(); err != nil {
+		slog.Error("thaw pod", "uid", uid, "error", err)
+	}
+	p.frozen = false
+	go f.known.Changed(uid)
+}
+
+// thawAll lets every pod go on.
+func (f *Freezer) thawAll() {
+	f.mu.Lock()
+	all := make([]string, 0, len(f.pods))
+	for uid := range f.pods {
+		all = append(all, uid)
+	}
+	f.mu.Unlock()
+	for _, uid := range all {
+		f.thaw(uid)
+	}
+}

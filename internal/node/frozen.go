@@ -1,0 +1,169 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/hold"
+	"redoubt.dev/redoubt/internal/node/freezer"
+)
+
+// settle is how long a pod stays as it is before its status says so: a pod
+// that is thawed for one request is not worth two writes.
+const settle = time.Second
+
+// byUID indexes the node's pods.
+const byUID = "uid"
+
+// freezing freezes the node's idle instances and says so in their status.
+type freezing struct {
+	client   kubernetes.Interface
+	freezer  *freezer.Freezer
+	listener net.Listener
+	pods     cache.SharedIndexInformer
+	queue    workqueue.TypedRateLimitingInterface[string] // of UIDs
+}
+
+func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*freezing, error) {
+	listener, err := hold.Listen(cfg, opts.Holds)
+	if err != nil {
+		return nil, err
+	}
+	instances := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", opts.NodeName).String()
+		o.LabelSelector = serving.RevisionUIDLabel
+	})
+	f := &freezing{
+		client:   client,
+		listener: listener,
+		pods: informers.NewSharedInformerFactoryWithOptions(client, 0, instances,
+			informers.WithTransform(stripManagedFields)).Core().V1().Pods().Informer(),
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+	}
+	if f.freezer, err = freezer.New(opts.CgroupRoot, f); err != nil {
+		return nil, err
+	}
+	if err := f.pods.AddIndexers(cache.Indexers{byUID: func(o any) ([]string, error) {
+		return []string{string(o.(*corev1.Pod).UID)}, nil
+	}}); err != nil {
+		return nil, err
+	}
+	_, err = f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { f.see(o.(*corev1.Pod)) },
+		UpdateFunc: func(_, o any) { f.see(o.(*corev1.Pod)) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			if pod, ok := o.(*corev1.Pod); ok {
+				f.freezer.Forget(string(pod.UID))
+			}
+		},
+	})
+	return f, err
+}
+
+// Instance says whether the pod is one of the node's that belong to a revision.
+func (f *freezing) Instance(uid string) bool {
+	found, err := f.pods.GetIndexer().ByIndex(byUID, uid)
+	return err == nil && len(found) == 1
+}
+
+// Changed has the pod's condition put right.
+func (f *freezing) Changed(uid string) { f.queue.AddAfter(uid, settle) }
+
+// see thaws a pod that is being deleted, and has a condition put right that an
+// earlier role left.
+func (f *freezing) see(pod *corev1.Pod) {
+	uid := string(pod.UID)
+	if pod.DeletionTimestamp != nil {
+		f.freezer.Delete(uid)
+		return
+	}
+	if marked(pod) != f.freezer.Frozen(uid) {
+		f.queue.AddAfter(uid, settle)
+	}
+}
+
+// run freezes and thaws until ctx ends.
+func (f *freezing) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, f.queue.ShutDown)()
+	go f.pods.RunWithContext(ctx)
+	go f.work(ctx)
+	return f.freezer.Serve(ctx, f.listener)
+}
+
+func (f *freezing) work(ctx context.Context) {
+	for {
+		uid, stopped := f.queue.Get()
+		if stopped {
+			return
+		}
+		if err := f.mark(ctx, uid); err != nil && ctx.Err() == nil {
+			slog.Error("mark pod", "uid", uid, "error", err)
+			f.queue.AddRateLimited(uid)
+		} else {
+			f.queue.Forget(uid)
+		}
+		f.queue.Done(uid)
+	}
+}
+
+// mark makes a pod's condition say whether it is frozen.
+func (f *freezing) mark(ctx context.Context, uid string) error {
+	found, err := f.pods.GetIndexer().ByIndex(byUID, uid)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	pod, frozen := found[0].(*corev1.Pod), f.freezer.Frozen(uid)
+	if pod.DeletionTimestamp != nil || marked(pod) == frozen {
+		return nil
+	}
+	condition := corev1.PodCondition{Type: serving.PodFrozen, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}
+	if frozen {
+		condition.Status, condition.Reason = corev1.ConditionTrue, "Idle"
+		condition.Message = "no request needs it; the next one thaws it"
+	}
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{condition}}})
+	if err != nil {
+		return err
+	}
+	_, err = f.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: "redoubt-node"}, "status")
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("set condition of pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// stripManagedFields forgets who set which field: nobody asks here.
+func stripManagedFields(o any) (any, error) {
+	if pod, ok := o.(*corev1.Pod); ok {
+		pod.ManagedFields = nil
+	}
+	return o, nil
+}
+
+func marked(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == serving.PodFrozen {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

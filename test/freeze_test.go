@@ -1,0 +1,211 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/test/platform"
+)
+
+// webService answers with its page, and is frozen when it has been idle for a
+// second. The rest of the container's fields can be added.
+const webService = `
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata: {name: %s, namespace: %s}
+spec:
+  template:
+    metadata: {annotations: {redoubt.dev/freeze: %s}}
+    spec:
+      runtimeClassName: %s
+      timeoutSeconds: 5
+      containers:
+      - image: localhost/redoubt-test/shell:latest
+        command: [sh, -c, 'mkdir /www && echo here > /www/index.html && exec httpd -f -p 8080 -h /www']
+        %s
+`
+
+func deployWeb(t *testing.T, name, ns, freeze, class, more string) {
+	t.Helper()
+	shared.Apply(t, fmt.Sprintf(webService, name, ns, freeze, class, more))
+	shared.Kubectl(t, "-n", ns, "wait", "--for=condition=Ready", "--timeout=90s", "services.serving.knative.dev/"+name)
+}
+
+// request makes a request through the gateway.
+func request(t *testing.T, name, ns string) error {
+	t.Helper()
+	address := fmt.Sprintf("127.0.0.1:%d", shared.State.HTTPPort) // not everybody resolves names below localhost
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
+	if err != nil {
+		return err
+	}
+	req.Host = name + "." + ns + ".localhost"
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// instanceOf is the one pod of a service.
+func instanceOf(t *testing.T, ns, name string) *corev1.Pod {
+	t.Helper()
+	pods, err := shared.Cluster.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: serving.ServiceLabel + "=" + name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pods.Items) != 1 {
+		t.Fatalf("service %s has %d pods, want one", name, len(pods.Items))
+	}
+	return &pods.Items[0]
+}
+
+func awaitFrozen(t *testing.T, ns, name string, want corev1.ConditionStatus) {
+	t.Helper()
+	platform.Eventually(t, "condition "+serving.PodFrozen, func() error {
+		for _, c := range instanceOf(t, ns, name).Status.Conditions {
+			if c.Type == serving.PodFrozen && c.Status == want {
+				return nil
+			}
+		}
+		return errors.New("is not " + string(want))
+	})
+}
+
+// An idle instance is frozen, whatever its class: its processor time stands
+// still. The next request is answered by the same instance, without a restart;
+// a frozen one can be deleted; and one that was frozen by a node role that was
+// killed is answered too.
+func TestIdleInstancesFreeze(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		deployWeb(t, "web", ns, "1s", class, "")
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		before := instanceOf(t, ns, "web")
+		if frozen, err := isFrozen(shared.Inst.ID(), before); err != nil || !frozen {
+			t.Errorf("the pod's control group is not frozen: %v", err)
+		}
+		for range 3 { // thawed, and warm
+			if err := request(t, "web", ns); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := instanceOf(t, ns, "web")
+		if after.UID != before.UID || after.Status.ContainerStatuses[0].RestartCount != 0 {
+			t.Errorf("instance %s answered, which was restarted or is not the frozen one", after.Name)
+		}
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		shared.Kubectl(t, "-n", ns, "delete", "services.serving.knative.dev", "web", "--timeout=60s")
+		shared.Kubectl(t, "-n", ns, "wait", "--for=delete", "--timeout=60s", "pod/"+after.Name)
+	})
+}
+
+func TestFrozenInstancesSurviveTheNodeRole(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		deployWeb(t, "web", ns, "1s", class, "")
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		killRole(t, "node")
+		if err := request(t, "web", ns); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An instance that the kubelet must ask how it is would look broken when it is
+// frozen; and its owner can refuse.
+func TestSomeInstancesAreNeverFrozen(t *testing.T) {
+	ns := namespace(t)
+	shell(t)
+	deployWeb(t, "asked", ns, "auto", "runc", "livenessProbe: {httpGet: {path: /}, periodSeconds: 1}")
+	deployWeb(t, "refused", ns, "never", "runc", "")
+	deployWeb(t, "control", ns, "1s", "runc", "")
+	awaitFrozen(t, ns, "control", corev1.ConditionTrue)
+	for _, name := range []string{"asked", "refused"} {
+		if frozen, err := isFrozen(shared.Inst.ID(), instanceOf(t, ns, name)); err != nil || frozen {
+			t.Errorf("%s is frozen: %v", name, err)
+		}
+	}
+}
+
+// killRole ends one of the platform's processes as if it had crashed.
+func killRole(t *testing.T, name string) {
+	t.Helper()
+	var status struct {
+		Components []struct {
+			Name string `json:"name"`
+			PID  int    `json:"pid"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal([]byte(shared.Redoubt(t, "status", "-o", "json")), &status); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range status.Components {
+		if c.Name == name && c.PID > 0 {
+			_ = syscall.Kill(c.PID, syscall.SIGKILL) // another test may have been first
+			return
+		}
+	}
+}
+
+// The node role may say of an instance that it is frozen, and nothing else, and
+// nothing of other pods. As an administrator the same writes succeed.
+func TestNodeRoleSaysNothingElse(t *testing.T) {
+	ns := namespace(t)
+	shell(t)
+	deployWeb(t, "web", ns, "never", "runc", "")
+	pod := instanceOf(t, ns, "web").Name
+	other := create(t, ns, idle("runc")).Name
+	asAdministrator, asNode := clientAs(t, ""), clientAs(t, "redoubt:node")
+	for _, c := range []struct {
+		name, pod, patch string
+		taken            bool
+	}{
+		{"frozen", pod, `{"status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`, true},
+		{"ready", pod, `{"status": {"conditions": [{"type": "Ready", "status": "False"}]}}`, false},
+		{"phase", pod, `{"status": {"phase": "Failed"}}`, false},
+		{"no instance", other, `{"status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			patch := func(as kubernetes.Interface) error {
+				_, err := as.CoreV1().Pods(ns).Patch(t.Context(), c.pod, types.StrategicMergePatchType, []byte(c.patch),
+					metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}, "status")
+				return err
+			}
+			if err := patch(asNode); (err == nil) != c.taken {
+				t.Errorf("the node role's write: %v", err)
+			}
+			if err := patch(asAdministrator); err != nil {
+				t.Errorf("the administrator's write: %v", err)
+			}
+		})
+	}
+}
+
+// clientAs acts as another user; an empty name is the administrator.
+func clientAs(t *testing.T, user string) kubernetes.Interface {
+	t.Helper()
+	cfg, err := kube.Config(shared.Inst.Kubeconfig(), "redoubt-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Impersonate.UserName = user
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
