@@ -150,7 +150,7 @@ func TestKeysDiffer(t *testing.T) {
 			t.Errorf("%s: the key does not depend on the packages (%v)", name, err)
 		}
 	}
-	if Busybox().Key != Busybox().Key {
+	if first, again := Busybox(), Busybox(); first.Key != again.Key {
 		t.Error("the same recipe has two keys")
 	}
 }
