@@ -28,6 +28,7 @@ func newFunctionList(a *app) *cobra.Command {
 					row = append(row, functionClass(&fn), age(fn.CreationTimestamp), fn.Status.URL)
 				}
 				t.rows = append(t.rows, row)
+				t.names = append(t.names, "function.kubeless.io/"+fn.Name)
 			}
 			return t, nil
 		},
