@@ -29,6 +29,7 @@ import (
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
 	"redoubt.dev/redoubt/bench/startup"
+	"redoubt.dev/redoubt/bench/thaw"
 )
 
 // suites are in the order in which they run: booting first, because the last
@@ -43,6 +44,7 @@ var suites = []struct {
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
 	{"overhead", "what a pod takes beside its containers, every handler", overhead.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
+	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
