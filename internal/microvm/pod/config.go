@@ -21,10 +21,6 @@ import (
 const (
 	// imageDir holds the guest image, beside the shim's own program.
 	imageDir = "guest"
-	// bootMemory is what every machine starts with, in bytes. More is added
-	// where the pod's limit asks for it. What is not used costs nothing: it is
-	// the template's, shared by all machines.
-	bootMemory = 512 << 20
 	// shmSize is /dev/shm's, as with other runtimes, in bytes.
 	shmSize = 64 << 20
 	// firstUID begins the users that machines run as, one each: a range that
@@ -56,8 +52,8 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Shape = shape(answer.Accelerator())
 	c.Size = sizeOf(s)
+	c.Shape = shape(answer.Accelerator(), c.Size)
 	c.Sandbox.CPUs = uint32(min(max(c.Size.CPUs, 1), c.Shape.CPUs))
 	return c, c.namespaces(s)
 }
@@ -87,13 +83,13 @@ func (c *Config) namespaces(s *specs.Spec) error {
 	return nil
 }
 
-// shape is the same for all pods, so that they share one template. What a pod
-// gets is decided after the start.
-func shape(accelerator vmm.Accelerator) vmm.Shape {
+// shape is one of a few for all pods, so that they share their templates. What
+// else a pod gets is added after the start.
+func shape(accelerator vmm.Accelerator, size Size) vmm.Shape {
 	return vmm.Shape{
 		Accelerator: accelerator,
 		CPUs:        min(runtime.NumCPU(), vmm.MaxCPUs),
-		Memory:      bootMemory, MaxMemory: maxMemory(),
+		Memory:      size.boot(), MaxMemory: maxMemory(),
 	}
 }
 
