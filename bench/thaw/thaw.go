@@ -20,13 +20,17 @@ import (
 
 const (
 	suite  = "thaw"
-	rounds = 20
+	rounds = 15
 	peer   = "runc"
 	// bar is how much longer a request to a frozen instance may take than the
 	// same warm, in milliseconds.
 	bar = 2
 	// warmUp is how many warm requests a round makes; the median counts.
 	warmUp = 5
+	// settled is how long after the last request an instance is frozen for sure,
+	// and its condition speaks of that and not of the time before: a second
+	// idle, another until that is seen, and one until the condition says so.
+	settled = 3500 * time.Millisecond
 	// patience is how long an instance may take to be there, or to be frozen.
 	patience = time.Minute
 )
@@ -72,6 +76,7 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 // once waits until a class's instance is frozen, and makes the request that
 // thaws it and some more.
 func once(ctx context.Context, p *platform.Platform, class string) (frozen, warm time.Duration, err error) {
+	time.Sleep(settled)
 	if err := awaitFrozen(ctx, p, class); err != nil {
 		return 0, 0, err
 	}

@@ -1,6 +1,6 @@
 // Package freezer stops the pods of a node that no gateway needs, and lets them
-// go on when one does: a frozen pod takes no processor time, and answers about
-// a millisecond after it is wanted, whatever its class.
+// go on when one does: a frozen pod takes no processor time, and goes on
+// about a millisecond after it is wanted, whatever its class.
 //
 // A Freezer serves gateways (see package hold) until its context ends. It keeps
 // no state: started anew it thaws what it finds, and so it does when it ends,
