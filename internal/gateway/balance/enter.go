@@ -9,11 +9,7 @@ func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error)
 	r.mu.Lock()
 	r.load.count(now, 1)
 	r.load.arrived++
-	i, err := r.acquire(now, gone)
-	if err != nil {
-		return nil, err
-	}
-	return r.awake(i, gone)
+	return r.running(now, gone)
 }
 
 // Again gives the request another instance than failed, which it leaves.
@@ -22,11 +18,7 @@ func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, err
 	r.mu.Lock()
 	r.leave(failed, now)
 	r.serveQueue()
-	i, err := r.acquire(now, gone)
-	if err != nil {
-		return nil, err
-	}
-	return r.awake(i, gone)
+	return r.running(now, gone)
 }
 
 // Leave ends a request. The instance is nil when it has none.
@@ -40,6 +32,16 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 			r.serveQueue()
 		}
 	}
+}
+
+// running gives the request an instance that runs. It is called with r.mu held
+// and gives it up.
+func (r *Revision) running(now time.Time, gone <-chan struct{}) (*Instance, error) {
+	i, err := r.acquire(now, gone)
+	if err != nil {
+		return nil, err
+	}
+	return r.awake(i, gone)
 }
 
 // acquire is called with r.mu held and gives it up.

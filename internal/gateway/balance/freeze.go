@@ -12,12 +12,12 @@ func (r *Revision) Rest(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, i := range r.ready {
-		if i.keeper == nil || i.active > 0 || !i.released.IsZero() || now.Sub(i.idle) < after || !i.keeper.Connected(i) {
+		if i.keeper == nil || i.active > 0 || i.released || now.Sub(i.idle) < after || !i.keeper.Connected(i) {
 			continue
 		}
 		// A frozen instance cannot tell that a connection has become too old.
 		i.Conns.Drop()
-		i.released = now
+		i.released = true
 		i.keeper.Release(i)
 	}
 }
@@ -26,14 +26,14 @@ func (r *Revision) Rest(now time.Time) {
 // r.mu is held.
 func (r *Revision) take(i *Instance) {
 	i.active++
-	if !i.released.IsZero() {
+	if i.released {
 		r.hold(i)
 	}
 }
 
 // hold asks for an instance back; r.mu is held.
 func (r *Revision) hold(i *Instance) {
-	i.released = time.Time{}
+	i.released = false
 	running := i.keeper.Hold(i)
 	i.thawing.Store(&running)
 }

@@ -25,7 +25,7 @@ type Instance struct {
 	// These are guarded by the revision's lock.
 	active   int
 	ready    bool
-	released time.Time // when it was let go to be frozen; zero while it is held
+	released bool      // it may be frozen
 	idle     time.Time // since when it has had no request
 
 	// thawing is closed when the instance runs again; nil while it does.
@@ -66,7 +66,7 @@ func (i *Instance) before(other *Instance) bool {
 	if i.active != other.active {
 		return i.active < other.active
 	}
-	return i.released.IsZero() && !other.released.IsZero()
+	return !i.released && other.released
 }
 
 // takes says whether the instance has room for one more request; the

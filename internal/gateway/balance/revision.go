@@ -104,7 +104,7 @@ func (r *Revision) Remove(i *Instance) bool {
 		return false
 	}
 	i.ready = false
-	if !i.released.IsZero() {
+	if i.released {
 		r.hold(i) // it may come back, or has something to do before it ends
 	}
 	i.Conns.Close()
@@ -140,7 +140,7 @@ func (r *Revision) pick() *Instance {
 		i := r.ready[(r.next+at)%n]
 		if i.takes(limit) && (best == nil || i.before(best)) {
 			best = i
-			if i.active == 0 && i.released.IsZero() {
+			if i.active == 0 && !i.released {
 				break
 			}
 		}
