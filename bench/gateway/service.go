@@ -9,14 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/image"
-	"redoubt.dev/redoubt/internal/image/store"
-	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
@@ -34,27 +31,15 @@ type service struct {
 
 // deploy makes a service that keeps one instance, and waits for that.
 func deploy(ctx context.Context, p *platform.Platform) (*service, error) {
-	images, err := store.Open(ctx, p.Inst.ContainerdSocket())
-	if err != nil {
-		return nil, err
-	}
-	defer images.Close()
 	program := image.HelloWorld()
-	if err := image.Ensure(ctx, images, program, func(string) {}); err != nil {
+	if err := p.Ensure(ctx, program); err != nil {
 		return nil, err
 	}
-	cfg, err := kube.Config(p.Inst.Kubeconfig(), "redoubt-bench")
+	client, err := p.Services()
 	if err != nil {
 		return nil, err
 	}
-	scheme := runtime.NewScheme()
-	if err := serving.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	s := &service{host: name + "." + namespace + ".localhost", object: newService(program.Name)}
-	if s.client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
-		return nil, err
-	}
+	s := &service{client: client, host: name + "." + namespace + ".localhost", object: newService(program.Name)}
 	if err := s.client.Create(ctx, s.object); err != nil {
 		return nil, fmt.Errorf("make service: %w", err)
 	}

@@ -19,7 +19,6 @@ import (
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/image"
-	"redoubt.dev/redoubt/internal/image/store"
 )
 
 const (
@@ -37,7 +36,7 @@ var server = image.HelloWorld()
 
 // Run measures every class.
 func Run(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
-	if err := ensure(ctx, p); err != nil {
+	if err := p.Ensure(ctx, server); err != nil {
 		return nil, err
 	}
 	classes, err := p.Classes(ctx)
@@ -61,16 +60,6 @@ func Run(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
 	}
 	measure.Compare(results, peer)
 	return results, nil
-}
-
-// ensure puts the server into the node's store.
-func ensure(ctx context.Context, p *platform.Platform) error {
-	images, err := store.Open(ctx, p.Inst.ContainerdSocket())
-	if err != nil {
-		return err
-	}
-	defer images.Close()
-	return image.Ensure(ctx, images, server, func(string) {})
 }
 
 // once makes a pod, waits for its answer and removes it.

@@ -7,14 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/image"
-	"redoubt.dev/redoubt/internal/image/store"
-	"redoubt.dev/redoubt/internal/kube"
 )
 
 const namespace = "default"
@@ -30,24 +27,11 @@ type services struct {
 // deploy makes services that keep an instance, which is frozen when it has been
 // idle for a second.
 func deploy(ctx context.Context, p *platform.Platform, classes []string) (*services, error) {
-	images, err := store.Open(ctx, p.Inst.ContainerdSocket())
-	if err != nil {
-		return nil, err
-	}
-	defer images.Close()
 	program := image.HelloWorld()
-	if err := image.Ensure(ctx, images, program, func(string) {}); err != nil {
+	if err := p.Ensure(ctx, program); err != nil {
 		return nil, err
 	}
-	cfg, err := kube.Config(p.Inst.Kubeconfig(), "redoubt-bench")
-	if err != nil {
-		return nil, err
-	}
-	scheme := runtime.NewScheme()
-	if err := serving.AddToScheme(scheme); err != nil {
-		return nil, err
-	}
-	cluster, err := client.New(cfg, client.Options{Scheme: scheme})
+	cluster, err := p.Services()
 	if err != nil {
 		return nil, err
 	}
