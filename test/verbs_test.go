@@ -216,7 +216,8 @@ func interact(t *testing.T, pod *corev1.Pod) {
 			if name == "exec" {
 				// gVisor passes no interrupt on from the terminal of a container's
 				// first process.
-				term.keys("echo begun; sleep 3600\n")
+				// One job, so that the terminal is its own before it says so.
+				term.keys("sh -c 'echo begun; exec sleep 3600'\n")
 				term.shows("\nbegun")
 				term.keys("\x03")
 				term.keys("echo interrupted $?\n")
