@@ -109,7 +109,6 @@ func TestFaultyInstances(t *testing.T) {
 	for name, answer := range map[string]string{
 		"empty":   "",
 		"garbage": "hello\r\n\r\n",
-		"barelf":  "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
 		"both":    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"cut":     "HTTP/1.1 200 OK\r\nContent-",
 		"switch":  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
@@ -130,6 +129,21 @@ func TestFaultyInstances(t *testing.T) {
 	}
 	r.raw("old", "HTTP/1.0 200 OK\r\n\r\nuntil the end", nil)
 	r.expect("old.default", http.StatusOK, "until the end")
+}
+
+// TestLinesOfAnInstance end as HTTP wants them when they reach the client.
+func TestLinesOfAnInstance(t *testing.T) {
+	r := newRig(t)
+	r.raw("cgi", "HTTP/1.1 200 OK\r\nX: y\nContent-Length: 5\n\nhello", nil)
+	c, answers := r.dial()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: cgi.default\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	const want = "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 5\r\n\r\nhello"
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(answers, got); err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got[:n], err, want)
+	}
 }
 
 // raw is a service that sends the same bytes to whoever connects and sends

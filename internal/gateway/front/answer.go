@@ -41,7 +41,7 @@ func (x *exchange) readAnswer() error {
 // readAnswerHead returns the length of the next head.
 func (x *exchange) readAnswerHead() (int, error) {
 	for scanned := 0; ; {
-		n, err := http1.HeadLength(x.up.Buffered(), &scanned)
+		n, err := http1.ResponseHead(x.up.Buffered(), &scanned)
 		if err != nil || n > 0 {
 			return n, err
 		}
@@ -111,7 +111,7 @@ func (x *exchange) answerRecoded(b *body, after verdict) error {
 
 // verbatim says that the answer's head can be sent as it is.
 func (x *exchange) verbatim(after verdict) bool {
-	if after != keep || x.req.Minor == 0 || x.resp.Minor == 0 || x.resp.Status == http.StatusNoContent {
+	if after != keep || x.req.Minor == 0 || x.resp.Minor == 0 || x.resp.Loose || x.resp.Status == http.StatusNoContent {
 		return false
 	}
 	for i := range x.resp.List {

@@ -77,7 +77,7 @@ func (n *session) readHead() (int, error) {
 		n.lastCall()
 	}
 	for scanned := 0; ; {
-		length, err := http1.HeadLength(n.conn.Buffered(), &scanned)
+		length, err := http1.RequestHead(n.conn.Buffered(), &scanned)
 		if err != nil || length > 0 {
 			return length, err
 		}

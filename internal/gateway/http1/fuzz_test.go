@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 	var r Request
 	f.Fuzz(func(t *testing.T, b []byte) {
 		scanned := 0
-		n, err := HeadLength(b, &scanned)
+		n, err := RequestHead(b, &scanned)
 		if err != nil || n == 0 || r.Parse(b[:n]) != nil {
 			return
 		}
@@ -57,6 +57,7 @@ func FuzzResponse(f *testing.F) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
 		"HTTP/1.1 204\r\n\r\n",
 		"HTTP/1.0 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\nContent-Length: 5\n\n",
 		"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
 	} {
 		f.Add([]byte(seed), "GET")
@@ -64,7 +65,7 @@ func FuzzResponse(f *testing.F) {
 	var r Response
 	f.Fuzz(func(t *testing.T, b []byte, method string) {
 		scanned := 0
-		n, err := HeadLength(b, &scanned)
+		n, err := ResponseHead(b, &scanned)
 		if err != nil || n == 0 || r.Parse(b[:n], &Request{Method: []byte(method)}) != nil {
 			return
 		}

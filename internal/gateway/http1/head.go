@@ -1,7 +1,9 @@
 // Package http1 reads the heads and chunks of HTTP/1.1 messages (RFC 9112).
 //
 // It is strict: what two programs could read differently is refused, so that
-// the gateway and an instance never disagree on where a message ends. It only
+// the gateway and an instance never disagree on where a message ends. An
+// instance's answer may end its lines with LF alone, as CGI programs do: the
+// gateway is the only one to read it, and sends on lines of its own. It only
 // looks at bytes; reading and writing them is its user's work, and what it
 // returns points into the bytes it was given.
 package http1
@@ -18,10 +20,16 @@ const (
 // NoLength is the length of a body that does not say it.
 const NoLength = -1
 
-// HeadLength returns how many of the bytes in b are the head of a message, with
-// its empty line, and 0 while the end is missing. Scanned is 0 at first; it
-// remembers between calls what has been looked at.
-func HeadLength(b []byte, scanned *int) (int, error) {
+// RequestHead returns how many of the bytes in b are the head of a request,
+// with its empty line, and 0 while the end is missing. Scanned is 0 at first;
+// it remembers between calls what has been looked at.
+func RequestHead(b []byte, scanned *int) (int, error) { return headLength(b, scanned, true) }
+
+// ResponseHead is RequestHead for an answer, whose lines may end with LF alone
+// (RFC 9112, section 2.2).
+func ResponseHead(b []byte, scanned *int) (int, error) { return headLength(b, scanned, false) }
+
+func headLength(b []byte, scanned *int, strict bool) (int, error) {
 	for {
 		at := bytes.IndexByte(b[*scanned:], '\n')
 		if at < 0 {
@@ -31,18 +39,27 @@ func HeadLength(b []byte, scanned *int) (int, error) {
 			return 0, nil
 		}
 		end := *scanned + at
-		if end == 0 || b[end-1] != '\r' {
+		carriage := at > 0 && b[end-1] == '\r'
+		if strict && !carriage {
 			return 0, ErrBareLF
 		}
 		if end > MaxHead {
 			return 0, ErrTooLarge
 		}
-		if at == 1 {
+		if at == 0 || at == 1 && carriage {
 			return end + 1, nil
 		}
 		*scanned = end + 1
 	}
 }
+
+// cutLine takes the first line off b, without its end; b has one.
+func cutLine(b []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(b, newline)
+	return bytes.TrimSuffix(line, carriageReturn), rest
+}
+
+var newline, carriageReturn = []byte{'\n'}, []byte{'\r'}
 
 // Fields are what the heads of requests and answers have in common.
 type Fields struct {
@@ -66,11 +83,11 @@ func (f *Fields) parse(b []byte) error {
 	f.List, f.named = f.List[:0], f.named[:0]
 	f.Length, f.Chunked, f.Close, f.Keep, f.upgrades = NoLength, false, false, false, false
 	for {
-		end := bytes.IndexByte(b, '\n')
-		if end <= 1 {
-			return nil // HeadLength saw to it that this is the empty line
+		var line []byte
+		if line, b = cutLine(b); len(line) == 0 {
+			return nil
 		}
-		field, err := parseField(b[:end-1])
+		field, err := parseField(line)
 		if err != nil {
 			return err
 		}
@@ -83,7 +100,6 @@ func (f *Fields) parse(b []byte) error {
 				return err
 			}
 		}
-		b = b[end+1:]
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 func parse(t *testing.T, message string) (*Request, error) {
 	t.Helper()
 	scanned := 0
-	n, err := HeadLength([]byte(message), &scanned)
+	n, err := RequestHead([]byte(message), &scanned)
 	if err != nil {
 		return nil, err
 	}
@@ -48,12 +48,34 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestHeadLengthGoesOn(t *testing.T) {
+func TestRequestHeadGoesOn(t *testing.T) {
 	message, scanned := []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\nbody"), 0
 	for end := range message {
-		n, err := HeadLength(message[:end], &scanned)
+		n, err := RequestHead(message[:end], &scanned)
 		if err != nil || (n > 0) != (end >= len(message)-len("body")) {
 			t.Fatalf("%d bytes: %d, %v", end, n, err)
 		}
+	}
+}
+
+func TestResponseHead(t *testing.T) {
+	for i, head := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX: y\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 4\nX: y\n\n", // what a CGI program's server sends
+		"HTTP/1.1 200 OK\nContent-Length: 4\nX: y\r\n\n",
+	} {
+		r, scanned := new(Response), 0
+		n, err := ResponseHead([]byte(head+"\nbody"), &scanned)
+		if err != nil || n != len(head) {
+			t.Errorf("%q: %d of %d bytes, %v", head, n, len(head), err)
+			continue
+		}
+		if err := r.Parse([]byte(head), &Request{Method: []byte("GET")}); err != nil || r.Status != 200 || r.Length != 4 || len(r.List) != 2 || r.Loose != (i > 0) || string(r.List[1].Value) != "y" {
+			t.Errorf("%q: %+v, %v", head, r, err)
+		}
+	}
+	scanned := 0
+	if _, err := RequestHead([]byte("GET / HTTP/1.1\nHost: a\n\n"), &scanned); !errors.Is(err, ErrBareLF) {
+		t.Errorf("a request with such lines: %v", err)
 	}
 }

@@ -24,18 +24,15 @@ type Request struct {
 	Continue bool
 }
 
-// Parse reads a head as HeadLength has found it.
+// Parse reads a head as RequestHead has found it.
 func (r *Request) Parse(head []byte) error {
 	r.Host, r.Tag, r.Upgrade, r.Trailers, r.Continue = nil, nil, nil, false, false
-	end := bytes.IndexByte(head, '\n')
-	if end < 1 {
-		return ErrRequestLine
-	}
-	authority, err := r.parseLine(head[:end-1])
+	line, fields := cutLine(head)
+	authority, err := r.parseLine(line)
 	if err != nil {
 		return err
 	}
-	if err := r.Fields.parse(head[end+1:]); err != nil {
+	if err := r.Fields.parse(fields); err != nil {
 		return err
 	}
 	for i := range r.List {

@@ -10,22 +10,22 @@ type Response struct {
 	Reason []byte
 	// Upgrade is the protocol that the answer changes to, with status 101.
 	Upgrade []byte
+	// Loose says that lines end with LF alone, which clients need not take.
+	Loose bool
 }
 
-// Parse reads a head as HeadLength has found it. Toward says what the request
+// Parse reads a head as ResponseHead has found it. Toward says what the request
 // was, which decides whether a body follows.
 func (r *Response) Parse(head []byte, toward *Request) error {
 	r.Upgrade = nil
-	end := bytes.IndexByte(head, '\n')
-	if end < 1 {
-		return ErrStatusLine
-	}
-	if err := r.parseLine(head[:end-1]); err != nil {
+	line, fields := cutLine(head)
+	if err := r.parseLine(line); err != nil {
 		return err
 	}
-	if err := r.Fields.parse(head[end+1:]); err != nil {
+	if err := r.Fields.parse(fields); err != nil {
 		return err
 	}
+	r.Loose = bytes.Count(head, newline) != bytes.Count(head, carriageReturn)
 	for i := range r.List {
 		if f := &r.List[i]; f.Kind == Upgrade {
 			r.Upgrade = f.Value
