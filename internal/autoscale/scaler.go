@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -143,7 +144,7 @@ func (s *Scaler) decideOne(ctx context.Context, key types.NamespacedName, waitin
 		}
 		return
 	}
-	if err := s.decide(ctx, &rev, true, waiting, now); err != nil {
+	if err := s.decide(ctx, &rev, routed, waiting, now); err != nil {
 		s.Log.Error(err, "scale revision", "revision", key)
 	}
 }
@@ -155,7 +156,7 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 		s.Log.Error(err, "list revisions")
 		return
 	}
-	routed, err := s.routed(ctx)
+	standings, err := s.standings(ctx)
 	if err != nil {
 		s.Log.Error(err, "list routes")
 		return
@@ -164,7 +165,7 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 	for i := range revisions.Items {
 		rev := &revisions.Items[i]
 		present[client.ObjectKeyFromObject(rev)] = true
-		if err := s.decide(ctx, rev, routed[client.ObjectKeyFromObject(rev)], false, now); client.IgnoreNotFound(err) != nil {
+		if err := s.decide(ctx, rev, standings[client.ObjectKeyFromObject(rev)], false, now); client.IgnoreNotFound(err) != nil {
 			s.Log.Error(err, "scale revision", "revision", client.ObjectKeyFromObject(rev))
 		}
 	}
@@ -177,41 +178,52 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 	}
 }
 
-// routed are the revisions that a route leads to, and those that are the
-// newest of their configuration, to which one soon will.
-func (s *Scaler) routed(ctx context.Context) (map[types.NamespacedName]bool, error) {
+// standing is what a revision is to the routes.
+type standing int
+
+const (
+	retired standing = iota // none leads to it
+	newest                  // of its configuration: one soon will
+	routed
+)
+
+// standings are those of the revisions that are not retired.
+func (s *Scaler) standings(ctx context.Context) (map[types.NamespacedName]standing, error) {
 	var routes serving.RouteList
 	var configs serving.ConfigurationList
 	if err := errors.Join(s.Client.List(ctx, &routes), s.Client.List(ctx, &configs)); err != nil {
 		return nil, err
 	}
-	found := map[types.NamespacedName]bool{}
+	found := map[types.NamespacedName]standing{}
+	for i := range configs.Items {
+		found[types.NamespacedName{Namespace: configs.Items[i].Namespace, Name: configs.Items[i].Status.LatestCreatedRevisionName}] = newest
+	}
 	for i := range routes.Items {
 		for _, target := range routes.Items[i].Status.Traffic {
-			found[types.NamespacedName{Namespace: routes.Items[i].Namespace, Name: target.RevisionName}] = true
+			found[types.NamespacedName{Namespace: routes.Items[i].Namespace, Name: target.RevisionName}] = routed
 		}
-	}
-	for i := range configs.Items {
-		found[types.NamespacedName{Namespace: configs.Items[i].Namespace, Name: configs.Items[i].Status.LatestCreatedRevisionName}] = true
 	}
 	return found, nil
 }
 
 // decide writes the wanted scale of rev if it changes. A revision that is not
-// proven keeps its initial scale: nothing is known of its load yet. One that
-// no route leads to is kept at no least scale.
-func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, routed, waiting bool, now time.Time) error {
+// proven keeps its initial scale, as nothing is known of its load yet, until it
+// is hopeless. One that no route leads to is kept at no least scale.
+func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, at standing, waiting bool, now time.Time) error {
 	settings, err := SettingsOf(rev)
 	if err != nil || rev.Status.DesiredReplicas == nil {
 		return nil // the revision's status names the fault
 	}
-	if !rev.Status.Conditions.IsTrue(serving.Ready) && !waiting {
-		return nil
-	}
-	if !routed {
+	if at == retired {
 		settings.Min = 0
 	}
-	want := s.want(rev, settings, waiting, now)
+	var want int32
+	switch {
+	case rev.Status.Conditions.IsTrue(serving.Ready) || waiting:
+		want = s.want(rev, settings, waiting, now)
+	case !hopeless(rev, at, now):
+		return nil
+	}
 	if want == *rev.Status.DesiredReplicas {
 		return nil
 	}
@@ -219,6 +231,14 @@ func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, routed, wait
 	next.Status.DesiredReplicas = &want
 	s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
 	return s.Client.Status().Patch(ctx, next, client.MergeFrom(rev))
+}
+
+// hopeless says that a revision has failed, has had its time, and serves
+// nobody. One that a route leads to has worked before: the kubelet goes on
+// trying, for it may be what it depends on that fails.
+func hopeless(rev *serving.Revision, at standing, now time.Time) bool {
+	failed := rev.Status.Conditions.Get(serving.Ready).Status == corev1.ConditionFalse
+	return failed && at != routed && now.Sub(rev.CreationTimestamp.Time) > rev.ProgressDeadline()
 }
 
 func (s *Scaler) want(rev *serving.Revision, settings Settings, waiting bool, now time.Time) int32 {

@@ -13,12 +13,11 @@ const (
 )
 
 // Annotations that say who made an object, who changed its spec last, and how
-// long things may take.
+// long a rollout may take.
 const (
-	CreatorAnnotation          = "serving.knative.dev/creator"
-	LastModifierAnnotation     = "serving.knative.dev/lastModifier"
-	RolloutDurationAnnotation  = "serving.knative.dev/rollout-duration"
-	ProgressDeadlineAnnotation = "serving.knative.dev/progress-deadline"
+	CreatorAnnotation         = "serving.knative.dev/creator"
+	LastModifierAnnotation    = "serving.knative.dev/lastModifier"
+	RolloutDurationAnnotation = "serving.knative.dev/rollout-duration"
 )
 
 // VisibilityLabel on a service or route, with VisibilityClusterLocal, keeps it

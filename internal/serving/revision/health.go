@@ -91,14 +91,19 @@ func (h health) set(s *serving.RevisionStatus, ready int32, now metav1.Time) {
 		overall.Status, overall.Reason, overall.Message = part.Status, part.Reason, part.Message
 	}
 	s.Conditions.Set(overall, now)
-	active := serving.Condition{Type: serving.Active, Status: corev1.ConditionTrue, Severity: "Info"}
+	s.Conditions.Set(active(s, ready), now)
+}
+
+// active says whether the revision has instances for its requests.
+func active(s *serving.RevisionStatus, ready int32) serving.Condition {
+	c := serving.Condition{Type: serving.Active, Status: corev1.ConditionTrue, Severity: "Info"}
 	switch {
 	case *s.DesiredReplicas == 0:
-		active.Status, active.Reason, active.Message = corev1.ConditionFalse, "NoTraffic", "The target is not receiving traffic."
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "NoTraffic", "The target is not receiving traffic."
 	case ready == 0:
-		active.Status, active.Reason, active.Message = corev1.ConditionUnknown, "Queued", "Requests to the target are being buffered as resources are provisioned."
+		c.Status, c.Reason, c.Message = corev1.ConditionUnknown, "Queued", "Requests to the target are being buffered as resources are provisioned."
 	}
-	s.Conditions.Set(active, now)
+	return c
 }
 
 func scheduled(pod corev1.Pod) *corev1.PodCondition {

@@ -115,7 +115,7 @@ func container(rev *serving.Revision, i int) corev1.Container {
 		{Name: "K_SERVICE", Value: rev.Labels[serving.ServiceLabel]},
 	}, c.Env...)
 	if c.ReadinessProbe == nil && c.StartupProbe == nil {
-		c.StartupProbe = listens(port, deadline(rev))
+		c.StartupProbe = listens(port, rev.ProgressDeadline())
 	}
 	return c
 }

@@ -22,20 +22,6 @@ import (
 	"redoubt.dev/redoubt/internal/autoscale"
 )
 
-// defaultDeadline is how long a new revision has to get its first instance
-// ready (config-deployment of Knative).
-const defaultDeadline = 10 * time.Minute
-
-// deadline is the owner's, whose annotation was checked when it was written.
-func deadline(rev *serving.Revision) time.Duration {
-	for _, name := range []string{serving.ProgressDeadlineAnnotation, "serving.knative.dev/progressDeadline"} {
-		if d, err := time.ParseDuration(rev.Annotations[name]); err == nil && d > 0 {
-			return d
-		}
-	}
-	return defaultDeadline
-}
-
 type reconciler struct {
 	client client.Client
 	// live reads from the API server: the cache may not know yet of pods that
@@ -168,11 +154,15 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 	}
 	s.ActualReplicas = &ready
 	resolve(rev, pods)
+	if *s.DesiredReplicas == 0 && s.Conditions.Get(serving.Ready).Status == corev1.ConditionFalse {
+		s.Conditions.Set(active(s, ready), metav1.NewTime(now))
+		return 0 // given up: why still holds
+	}
 	proven := s.Conditions.IsTrue(serving.Ready)
 	health := healthOf(pods, scaleErr)
 	var again time.Duration
 	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
-		limit := deadline(rev)
+		limit := rev.ProgressDeadline()
 		left := limit - now.Sub(rev.CreationTimestamp.Time)
 		if again = left; left <= 0 {
 			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded",

@@ -1,0 +1,55 @@
+package revision
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// crashing is a pod whose container ends at once, again and again.
+func crashing() corev1.Pod {
+	return corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{
+		State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error"}},
+		RestartCount:         3,
+	}}}}
+}
+
+// A revision that was given up says what it failed of, while its pods go and
+// after; one that was scaled to zero because nobody needs it is ready.
+func TestReportOfZero(t *testing.T) {
+	var one, zero int32 = 1, 0
+	for _, test := range []struct {
+		name   string
+		before []corev1.Pod
+		age    time.Duration
+		status corev1.ConditionStatus
+		reason string
+	}{
+		{"crashed", []corev1.Pod{crashing()}, time.Minute, corev1.ConditionFalse, "ExitCode1"},
+		{"too slow", []corev1.Pod{{}}, time.Hour, corev1.ConditionFalse, "ProgressDeadlineExceeded"},
+		{"served", []corev1.Pod{{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}}, time.Minute, corev1.ConditionTrue, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now.Add(-test.age))}}
+			rev.Status.DesiredReplicas = &one
+			report(rev, test.before, nil, now)
+			rev.Status.DesiredReplicas = &zero
+			for _, pods := range [][]corev1.Pod{test.before, nil} {
+				report(rev, pods, nil, now.Add(time.Minute))
+				if c := rev.Status.Conditions.Get(serving.Ready); c.Status != test.status || c.Reason != test.reason {
+					t.Errorf("with %d pods left: %s %s, want %s %s", len(pods), c.Status, c.Reason, test.status, test.reason)
+				}
+				if c := rev.Status.Conditions.Get(serving.Active); c.Status != corev1.ConditionFalse {
+					t.Errorf("active: %s", c.Status)
+				}
+			}
+		})
+	}
+}
