@@ -1,0 +1,25 @@
+package v1
+
+// TenantLabel on a namespace names the tenant that it belongs to. An admission
+// policy lets only those set, change or remove it who may update the tenant.
+const TenantLabel = "redoubt.dev/tenant"
+
+// What a tenant's namespace must know, so that the API server can judge what
+// is made in it without asking anything else. The tenant controller writes
+// these annotations and an admission policy keeps everybody else from it.
+const (
+	// AnnotationPrefix is what they have in common.
+	AnnotationPrefix = "tenant.redoubt.dev/"
+	// ResolvedAnnotation is the tenant that the other annotations are for. Where
+	// it is not the label's, nothing that makes pods is let in.
+	ResolvedAnnotation = "tenant.redoubt.dev/resolved"
+	// FloorAnnotation is the tenant's floor.
+	FloorAnnotation = "tenant.redoubt.dev/floor"
+	// DefaultClassAnnotation is the class of pods that name none; absent where
+	// there is none that may be used.
+	DefaultClassAnnotation = "tenant.redoubt.dev/default-class"
+	// OpenClassesAnnotation lists the classes that pods may name, with commas.
+	OpenClassesAnnotation = "tenant.redoubt.dev/open-classes"
+	// ClosedClassesAnnotation has a line NAME=REASON for each other class.
+	ClosedClassesAnnotation = "tenant.redoubt.dev/closed-classes"
+)

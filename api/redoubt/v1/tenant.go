@@ -1,0 +1,118 @@
+package v1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Tenant is somebody whose workloads must be kept from those of others: what
+// must stand between them and their node, and how much they may use. The
+// namespaces with the label redoubt.dev/tenant are the tenant's.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=tenants,singular=tenant,scope=Cluster,categories=redoubt
+// +kubebuilder:printcolumn:name="Floor",type=string,JSONPath=`.spec.floor`
+// +kubebuilder:printcolumn:name="Default",type=string,JSONPath=`.spec.defaultClass`
+// +kubebuilder:printcolumn:name="Classes",type=string,JSONPath=`.status.openClasses`
+// +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=`.status.namespaces`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=='Ready')].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=='Ready')].message`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 lower-case letters, digits and hyphens, a letter first"
+type Tenant struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	Spec              TenantSpec   `json:"spec"`
+	Status            TenantStatus `json:"status,omitempty"`
+}
+
+// TenantList is a list of tenants.
+//
+// +kubebuilder:object:root=true
+type TenantList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Tenant `json:"items"`
+}
+
+// TenantSpec is what the platform's owner says of a tenant.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultClass) || !has(self.classes) || self.defaultClass in self.classes",message="defaultClass must be one of classes: add it there, or choose another default"
+type TenantSpec struct {
+	// Floor is the weakest isolation that the tenant's pods may have.
+	//
+	// +kubebuilder:validation:Enum=process;kernel;vm
+	Floor string `json:"floor"`
+	// AllowEmulatedVM lets a virtual machine that runs without KVM count as one
+	// that has it. QEMU's security policy does not cover that: say it only
+	// where the machine is not what keeps tenants apart.
+	AllowEmulatedVM bool `json:"allowEmulatedVM,omitempty"`
+	// DefaultClass is the RuntimeClass of pods that name none. Without it a pod
+	// that names none is refused.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	DefaultClass string `json:"defaultClass,omitempty"`
+	// Classes are the RuntimeClasses that the tenant may use, as far as they
+	// keep the floor. Without the list it is every class that does.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Classes []string `json:"classes,omitempty"`
+	// Quota bounds each of the tenant's namespaces. What a class takes for
+	// itself (its overhead) counts.
+	Quota TenantQuota `json:"quota,omitempty"`
+}
+
+// TenantQuota is what may be used at most; what is not named is not bounded.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.cpu) || !quantity(string(self.cpu)).isLessThan(quantity('0'))",message="cpu must not be negative"
+// +kubebuilder:validation:XValidation:rule="!has(self.memory) || !quantity(string(self.memory)).isLessThan(quantity('0'))",message="memory must not be negative"
+type TenantQuota struct {
+	// CPU and Memory bound the sum of the limits of all pods.
+	CPU    *resource.Quantity `json:"cpu,omitempty"`
+	Memory *resource.Quantity `json:"memory,omitempty"`
+	// Pods bounds their number.
+	//
+	// +kubebuilder:validation:Minimum=0
+	Pods *int64 `json:"pods,omitempty"`
+}
+
+// TenantStatus is what is known of a tenant.
+type TenantStatus struct {
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Namespaces are the tenant's, by name.
+	//
+	// +listType=set
+	Namespaces []string `json:"namespaces,omitempty"`
+	// OpenClasses are the RuntimeClasses that the tenant's pods may name now,
+	// weakest first.
+	//
+	// +listType=set
+	OpenClasses []string `json:"openClasses,omitempty"`
+	// ClosedClasses are the others, with the reasons.
+	//
+	// +listType=map
+	// +listMapKey=name
+	ClosedClasses []ClosedClass `json:"closedClasses,omitempty"`
+	// Used is what the pods of all namespaces use of their quotas.
+	Used TenantQuota `json:"used,omitempty"`
+	// Conditions has Ready: whether the tenant's pods can run as the
+	// specification says.
+	//
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ClosedClass is a RuntimeClass that a tenant may not use.
+type ClosedClass struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// Ready is the type of the condition that sums up the others.
+const Ready = "Ready"
