@@ -1,5 +1,6 @@
 // Package serving is the control side of Knative's serving interface: the
-// list of controllers, and the manager that runs them.
+// list of controllers, and the manager that runs them and those of tenants
+// and functions.
 package serving
 
 import (
@@ -24,6 +25,7 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	servingv1 "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/autoscale"
 	"redoubt.dev/redoubt/internal/function"
@@ -32,6 +34,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving/revision"
 	"redoubt.dev/redoubt/internal/serving/route"
 	"redoubt.dev/redoubt/internal/serving/service"
+	"redoubt.dev/redoubt/internal/tenant"
 )
 
 // Options are the controller role's.
@@ -62,6 +65,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		class.Add,
 		class.AddIsolation,
 		function.Add,
+		tenant.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},
@@ -82,7 +86,7 @@ const workers = 8
 
 func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), servingv1.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), servingv1.AddToScheme(scheme), redoubt.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -127,6 +131,8 @@ func cacheOptions() cache.Options {
 			&corev1.Pod{}:                has(servingv1.RevisionUIDLabel),
 			&corev1.Service{}:            has(servingv1.RouteLabel),
 			&discoveryv1.EndpointSlice{}: has(servingv1.RouteLabel),
+			&corev1.ResourceQuota{}:      has(redoubt.TenantLabel),
+			&corev1.LimitRange{}:         has(redoubt.TenantLabel),
 			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{class.Namespace: {}}},
 		},
 	}

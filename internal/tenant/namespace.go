@@ -1,0 +1,123 @@
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+)
+
+// Pod Security levels (KEP-2579) and the label that enforces one.
+const (
+	enforceLabel = "pod-security.kubernetes.io/enforce"
+	baseline     = "baseline"
+	restricted   = "restricted"
+)
+
+// keep makes a namespace what its tenant's specification means. Its quota
+// comes first: it is there before the first pod can be.
+func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, ns *corev1.Namespace) error {
+	if err := r.bound(ctx, tenant, ns.Name); err != nil {
+		return err
+	}
+	annotations := map[string]*string{}
+	for key, value := range told(tenant, resolved) {
+		if ns.Annotations[key] != value {
+			annotations[key] = &value
+		}
+	}
+	if resolved.defaultClass == "" && ns.Annotations[redoubt.DefaultClassAnnotation] != "" {
+		annotations[redoubt.DefaultClassAnnotation] = nil
+	}
+	labels := map[string]*string{}
+	if level := security(resolved, ns.Labels[enforceLabel]); level != ns.Labels[enforceLabel] {
+		labels[enforceLabel] = &level
+	}
+	return r.mark(ctx, ns, labels, annotations)
+}
+
+// told is what the policies read.
+func told(tenant *redoubt.Tenant, resolved *resolution) map[string]string {
+	var closed strings.Builder
+	for _, c := range resolved.closed {
+		fmt.Fprintf(&closed, "%s=%s\n", c.Name, c.Reason)
+	}
+	all := map[string]string{
+		redoubt.ResolvedAnnotation:      tenant.Name,
+		redoubt.FloorAnnotation:         tenant.Spec.Floor,
+		redoubt.OpenClassesAnnotation:   strings.Join(resolved.open, ","),
+		redoubt.ClosedClassesAnnotation: strings.TrimSuffix(closed.String(), "\n"),
+	}
+	if resolved.defaultClass != "" {
+		all[redoubt.DefaultClassAnnotation] = resolved.defaultClass
+	}
+	return all
+}
+
+// security is the Pod Security level that a namespace gets: restricted where
+// pods share the node's kernel, baseline where they do not. A stricter one that
+// is there stays.
+func security(resolved *resolution, now string) string {
+	if resolved.plain || now == restricted {
+		return restricted
+	}
+	return baseline
+}
+
+// release forgets a tenant in the namespaces that were its, where no other one
+// takes over: those that lost its label lose its quota, too; those whose tenant
+// is gone keep it, and nothing new runs there until they get another tenant.
+func (r *reconciler) release(ctx context.Context, tenant string, gone bool) error {
+	var all corev1.NamespaceList
+	if err := r.client.List(ctx, &all); err != nil {
+		return fmt.Errorf("list namespaces: %w", err)
+	}
+	for i := range all.Items {
+		ns := &all.Items[i]
+		free := ns.Labels[redoubt.TenantLabel] == ""
+		if ns.Annotations[redoubt.ResolvedAnnotation] != tenant || !free && !gone {
+			continue
+		}
+		if err := r.forget(ctx, ns, free); err != nil {
+			return fmt.Errorf("forget tenant %s in namespace %s: %w", tenant, ns.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *reconciler) forget(ctx context.Context, ns *corev1.Namespace, free bool) error {
+	if free {
+		if err := r.bound(ctx, &redoubt.Tenant{}, ns.Name); err != nil {
+			return err
+		}
+	}
+	annotations := map[string]*string{}
+	for key := range ns.Annotations {
+		if strings.HasPrefix(key, redoubt.AnnotationPrefix) {
+			annotations[key] = nil
+		}
+	}
+	return r.mark(ctx, ns, nil, annotations)
+}
+
+// mark sets and removes (nil) labels and annotations with a merge patch (RFC
+// 7386). It holds for the namespace as it was read: one that got another
+// tenant meanwhile is looked at again.
+func (r *reconciler) mark(ctx context.Context, ns *corev1.Namespace, labels, annotations map[string]*string) error {
+	if len(labels)+len(annotations) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": ns.ResourceVersion, "labels": labels, "annotations": annotations,
+	}})
+	if err != nil {
+		return err
+	}
+	return client.IgnoreNotFound(r.client.Patch(ctx, ns, client.RawPatch(types.MergePatchType, patch)))
+}

@@ -1,0 +1,136 @@
+package tenant
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+)
+
+// boundName is the name of a tenant's quota and limits in its namespaces.
+const boundName = "redoubt-tenant"
+
+// What a container gets that says nothing, where a quota counts it: Kubernetes
+// refuses pods without limits there.
+var (
+	defaultLimits   = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi")}
+	defaultRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")}
+)
+
+// bound keeps the quota of a namespace, and the limits of those of its
+// containers that have none.
+func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespace string) error {
+	at := metav1.ObjectMeta{Namespace: namespace, Name: boundName}
+	quota, limits := &corev1.ResourceQuota{ObjectMeta: at}, &corev1.LimitRange{ObjectMeta: at}
+	hard := hardOf(&tenant.Spec.Quota)
+	item := defaultsFor(hard)
+	if err := r.ensure(ctx, tenant, limits, item != nil, func() {
+		if want := []corev1.LimitRangeItem{*item}; !equality.Semantic.DeepEqual(limits.Spec.Limits, want) {
+			limits.Spec.Limits = want
+		}
+	}); err != nil {
+		return fmt.Errorf("keep default limits: %w", err)
+	}
+	if err := r.ensure(ctx, tenant, quota, len(hard) > 0, func() {
+		if !equality.Semantic.DeepEqual(quota.Spec.Hard, hard) {
+			quota.Spec.Hard = hard
+		}
+	}); err != nil {
+		return fmt.Errorf("keep quota: %w", err)
+	}
+	return nil
+}
+
+// ensure makes obj, or removes it where it is not wanted.
+func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj client.Object, wanted bool, set func()) error {
+	if !wanted {
+		err := r.client.Get(ctx, client.ObjectKeyFromObject(obj), obj)
+		if err == nil {
+			err = r.client.Delete(ctx, obj)
+		}
+		return client.IgnoreNotFound(err)
+	}
+	_, err := controllerutil.CreateOrPatch(ctx, r.client, obj, func() error {
+		obj.SetLabels(map[string]string{redoubt.TenantLabel: tenant.Name})
+		set()
+		return nil
+	})
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	return err
+}
+
+func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
+	hard := corev1.ResourceList{}
+	if q.CPU != nil {
+		hard[corev1.ResourceLimitsCPU] = *q.CPU
+	}
+	if q.Memory != nil {
+		hard[corev1.ResourceLimitsMemory] = *q.Memory
+	}
+	if q.Pods != nil {
+		hard[corev1.ResourcePods] = *resource.NewQuantity(*q.Pods, resource.DecimalSI)
+	}
+	return hard
+}
+
+// defaultsFor are the limits that containers get for what a quota counts; nil
+// where it counts neither.
+func defaultsFor(hard corev1.ResourceList) *corev1.LimitRangeItem {
+	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Default: corev1.ResourceList{}, DefaultRequest: corev1.ResourceList{}}
+	for counted, name := range map[corev1.ResourceName]corev1.ResourceName{
+		corev1.ResourceLimitsCPU: corev1.ResourceCPU, corev1.ResourceLimitsMemory: corev1.ResourceMemory,
+	} {
+		if _, ok := hard[counted]; ok {
+			item.Default[name], item.DefaultRequest[name] = defaultLimits[name], defaultRequests[name]
+		}
+	}
+	if len(item.Default) == 0 {
+		return nil
+	}
+	return &item
+}
+
+// used adds up what the namespaces use of their quotas.
+func (r *reconciler) used(ctx context.Context, namespaces []string) (redoubt.TenantQuota, error) {
+	var sum redoubt.TenantQuota
+	for _, namespace := range namespaces {
+		var quota corev1.ResourceQuota
+		if err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boundName}, &quota); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return sum, fmt.Errorf("read quota: %w", err)
+		}
+		for name, amount := range quota.Status.Used {
+			switch name {
+			case corev1.ResourceLimitsCPU:
+				sum.CPU = add(sum.CPU, amount)
+			case corev1.ResourceLimitsMemory:
+				sum.Memory = add(sum.Memory, amount)
+			case corev1.ResourcePods:
+				pods := amount.Value()
+				if sum.Pods != nil {
+					pods += *sum.Pods
+				}
+				sum.Pods = &pods
+			}
+		}
+	}
+	return sum, nil
+}
+
+func add(sum *resource.Quantity, amount resource.Quantity) *resource.Quantity {
+	if sum != nil {
+		amount.Add(*sum)
+	}
+	return &amount
+}
