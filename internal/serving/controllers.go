@@ -31,11 +31,13 @@ import (
 	"redoubt.dev/redoubt/internal/function"
 	"redoubt.dev/redoubt/internal/serving/class"
 	"redoubt.dev/redoubt/internal/serving/configuration"
+	"redoubt.dev/redoubt/internal/serving/collection"
 	"redoubt.dev/redoubt/internal/serving/revision"
 	"redoubt.dev/redoubt/internal/serving/route"
 	"redoubt.dev/redoubt/internal/serving/service"
 	"redoubt.dev/redoubt/internal/tenant"
 )
+	"redoubt.dev/redoubt/internal/serving/routing"
 
 // Options are the controller role's.
 type Options struct {
@@ -64,6 +66,8 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		revision.Add,
 		class.Add,
 		class.AddIsolation,
+		routing.Add,
+		collection.Add,
 		function.Add,
 		tenant.Add,
 		func(mgr ctrl.Manager) error {

@@ -20,6 +20,31 @@ const (
 	RolloutDurationAnnotation = "serving.knative.dev/rollout-duration"
 )
 
+// RoutingStateLabel of a revision says whether requests go to it. Its values
+// are the RoutingStates; RoutingStateModifiedAnnotation has the time, in RFC
+// 3339, since when it is so, and RoutesAnnotation the names of the routes, with
+// commas.
+const (
+	RoutingStateLabel              = "serving.knative.dev/routingState"
+	RoutingStateModifiedAnnotation = "serving.knative.dev/routingStateModified"
+	RoutesAnnotation               = "serving.knative.dev/routes"
+)
+
+// RoutingState says whether requests go to a revision.
+type RoutingState string
+
+// A revision is pending until a route leads to it, active while one does, and
+// in reserve when none does any more or a newer revision has overtaken it.
+const (
+	RoutingPending RoutingState = "pending"
+	RoutingActive  RoutingState = "active"
+	RoutingReserve RoutingState = "reserve"
+)
+
+// KeepAnnotation on a revision, with the value true, keeps it from being
+// collected.
+const KeepAnnotation = "serving.knative.dev/no-gc"
+
 // VisibilityLabel on a service or route, with VisibilityClusterLocal, keeps it
 // from being reached from outside the cluster.
 const (

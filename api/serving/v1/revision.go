@@ -1,6 +1,8 @@
 package v1
 
 import (
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -178,4 +180,14 @@ func (s *RevisionSpec) Port() int32 {
 func (s *RevisionSpec) HTTP2() bool {
 	ports := s.Serving().Ports
 	return len(ports) > 0 && ports[0].Name == "h2c"
+}
+
+// ConfigurationGeneration is that of the configuration which the revision was
+// made from; 0 where its label has been spoilt.
+func (r *Revision) ConfigurationGeneration() int64 {
+	n, err := strconv.ParseInt(r.Labels[ConfigurationGenerationLabel], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }

@@ -106,6 +106,7 @@ func newRevision(config *serving.Configuration) *serving.Revision {
 	rev.Labels[serving.ConfigurationLabel] = config.Name
 	rev.Labels[serving.ConfigurationGenerationLabel] = strconv.FormatInt(config.Generation, 10)
 	rev.Labels[serving.ConfigurationUIDLabel] = string(config.UID)
+	rev.Labels[serving.RoutingStateLabel] = string(serving.RoutingPending)
 	for _, label := range []string{serving.ServiceLabel, serving.ServiceUIDLabel} {
 		if value := config.Labels[label]; value != "" {
 			rev.Labels[label] = value
@@ -157,24 +158,14 @@ func latestReady(present string, revisions []serving.Revision) string {
 	best, name := int64(-1), present
 	for i := range revisions {
 		if revisions[i].Name == present {
-			best = generation(&revisions[i])
+			best = revisions[i].ConfigurationGeneration()
 		}
 	}
 	for i := range revisions {
 		rev := &revisions[i]
-		if rev.Status.Conditions.IsTrue(serving.Ready) && generation(rev) > best {
-			best, name = generation(rev), rev.Name
+		if rev.Status.Conditions.IsTrue(serving.Ready) && rev.ConfigurationGeneration() > best {
+			best, name = rev.ConfigurationGeneration(), rev.Name
 		}
 	}
 	return name
-}
-
-// generation is that of the configuration which a revision was made from; 0
-// where its label has been spoilt.
-func generation(rev *serving.Revision) int64 {
-	n, err := strconv.ParseInt(rev.Labels[serving.ConfigurationGenerationLabel], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
 }

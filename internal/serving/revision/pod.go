@@ -24,7 +24,7 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 			GenerateName:    rev.Name + "-",
 			Namespace:       rev.Namespace,
 			Labels:          podLabels(rev),
-			Annotations:     rev.Annotations,
+			Annotations:     podAnnotations(rev),
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(rev, serving.GroupVersion.WithKind("Revision"))},
 		},
 		Spec: corev1.PodSpec{
@@ -63,9 +63,19 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 	return pod
 }
 
+// How a revision is routed changes while its pods stay, so they do not say it.
+
+func podAnnotations(rev *serving.Revision) map[string]string {
+	annotations := maps.Clone(rev.Annotations)
+	delete(annotations, serving.RoutingStateModifiedAnnotation)
+	delete(annotations, serving.RoutesAnnotation)
+	return annotations
+}
+
 func podLabels(rev *serving.Revision) map[string]string {
 	labels := map[string]string{}
 	maps.Copy(labels, rev.Labels)
+	delete(labels, serving.RoutingStateLabel)
 	labels[serving.RevisionLabel] = rev.Name
 	labels[serving.RevisionUIDLabel] = string(rev.UID)
 	labels["app"] = rev.Name
