@@ -38,6 +38,7 @@ var admissionResources = map[string]schema.GroupVersionResource{
 	"Configuration": {Group: "serving.knative.dev", Version: "v1", Resource: "configurations"},
 	"Route":         {Group: "serving.knative.dev", Version: "v1", Resource: "routes"},
 	"Revision":      {Group: "serving.knative.dev", Version: "v1", Resource: "revisions"},
+	"DomainMapping": {Group: "serving.knative.dev", Version: "v1beta1", Resource: "domainmappings"},
 }
 
 func TestAdmission(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"syscall"
 	"testing"
@@ -45,21 +46,29 @@ func deployWeb(t *testing.T, name, ns, freeze, class, more string) {
 // request makes a request through the gateway.
 func request(t *testing.T, name, ns string) error {
 	t.Helper()
+	_, err := visit(t, name+"."+ns+".localhost")
+	return err
+}
+
+// visit asks the gateway for the root of a host; all but success is an error.
+func visit(t *testing.T, host string) (body string, err error) {
+	t.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", shared.State.HTTPPort) // not everybody resolves names below localhost
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
-	req.Host = name + "." + ns + ".localhost"
+	req.Host = host
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return errors.New(resp.Status)
+		return "", errors.New(resp.Status)
 	}
-	return nil
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
 
 // instanceOf is the one pod of a service.

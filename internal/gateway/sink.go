@@ -5,6 +5,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
@@ -18,11 +19,13 @@ type sink struct {
 
 var _ watch.Sink = sink{}
 
-func (s sink) SetRoute(r *serving.Route)             { s.table.SetRoute(r) }
-func (s sink) DeleteRoute(name types.NamespacedName) { s.table.DeleteRoute(name) }
-func (s sink) SetRevision(r *serving.Revision)       { s.tracker.SetRevision(r) }
-func (s sink) SetPod(p *corev1.Pod)                  { s.tracker.SetPod(p) }
-func (s sink) DeletePod(uid types.UID)               { s.tracker.DeletePod(uid) }
+func (s sink) SetRoute(r *serving.Route)               { s.table.SetRoute(r) }
+func (s sink) DeleteRoute(name types.NamespacedName)   { s.table.DeleteRoute(name) }
+func (s sink) SetMapping(m *v1beta1.DomainMapping)     { s.table.SetMapping(m) }
+func (s sink) DeleteMapping(name types.NamespacedName) { s.table.DeleteMapping(name) }
+func (s sink) SetRevision(r *serving.Revision)         { s.tracker.SetRevision(r) }
+func (s sink) SetPod(p *corev1.Pod)                    { s.tracker.SetPod(p) }
+func (s sink) DeletePod(uid types.UID)                 { s.tracker.DeletePod(uid) }
 func (s sink) DeleteRevision(n types.NamespacedName) {
 	s.tracker.DeleteRevision(n)
 	s.table.DeleteRevision(n)

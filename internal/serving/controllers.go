@@ -27,17 +27,19 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	servingv1 "redoubt.dev/redoubt/api/serving/v1"
+	servingv1beta1 "redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/autoscale"
 	"redoubt.dev/redoubt/internal/function"
 	"redoubt.dev/redoubt/internal/serving/class"
-	"redoubt.dev/redoubt/internal/serving/configuration"
 	"redoubt.dev/redoubt/internal/serving/collection"
+	"redoubt.dev/redoubt/internal/serving/configuration"
+	"redoubt.dev/redoubt/internal/serving/domain"
 	"redoubt.dev/redoubt/internal/serving/revision"
 	"redoubt.dev/redoubt/internal/serving/route"
+	"redoubt.dev/redoubt/internal/serving/routing"
 	"redoubt.dev/redoubt/internal/serving/service"
 	"redoubt.dev/redoubt/internal/tenant"
 )
-	"redoubt.dev/redoubt/internal/serving/routing"
 
 // Options are the controller role's.
 type Options struct {
@@ -64,14 +66,17 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		service.Add,
 		configuration.Add,
 		revision.Add,
-		class.Add,
-		class.AddIsolation,
 		routing.Add,
 		collection.Add,
+		class.Add,
+		class.AddIsolation,
 		function.Add,
 		tenant.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
+		},
+		func(mgr ctrl.Manager) error {
+			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
 		},
 		func(mgr ctrl.Manager) error {
 			return mgr.Add(&autoscale.Scaler{Client: mgr.GetClient(), Gateways: opts.Gateways, Log: mgr.GetLogger().WithName("autoscale")})
@@ -90,8 +95,14 @@ const workers = 8
 
 func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), servingv1.AddToScheme(scheme), redoubt.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
-		return nil, err
+	var failed error
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, servingv1.AddToScheme, servingv1beta1.AddToScheme, redoubt.AddToScheme, kubeless.AddToScheme,
+	} {
+		failed = errors.Join(failed, add(scheme))
+	}
+	if failed != nil {
+		return nil, failed
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 )
 
@@ -38,8 +39,9 @@ type Table struct {
 	waits                 func(*balance.Revision)
 
 	mu        sync.RWMutex
-	hosts     map[string]*entry // guarded by mu, as are all below; by NAME.NAMESPACE
-	tagged    map[string]*entry // by TAG-NAME.NAMESPACE
+	hosts     map[string]*entry                   // guarded by mu, as are all below; by NAME.NAMESPACE
+	tagged    map[string]*entry                   // by TAG-NAME.NAMESPACE
+	mapped    map[string][]*v1beta1.DomainMapping // by domain, the one that has it first
 	routes    map[types.NamespacedName]*entry
 	revisions map[types.NamespacedName]*balance.Revision
 }
@@ -54,6 +56,7 @@ func New(domain, clusterDomain string, waits func(*balance.Revision)) *Table {
 		waits:         waits,
 		hosts:         map[string]*entry{},
 		tagged:        map[string]*entry{},
+		mapped:        map[string][]*v1beta1.DomainMapping{},
 		routes:        map[types.NamespacedName]*entry{},
 		revisions:     map[types.NamespacedName]*balance.Revision{},
 	}
@@ -69,6 +72,9 @@ func (t *Table) Find(q Query) (*balance.Revision, error) {
 		if e = t.tagged[name]; e != nil {
 			tag = e.tagOf(name)
 		}
+	}
+	if e == nil && name == q.Host { // not one of the platform's own names
+		e = t.mappedTo(name)
 	}
 	if e == nil || e.local && (public || q.Public) {
 		return nil, &balance.Refusal{Status: http.StatusNotFound, Message: fmt.Sprintf(

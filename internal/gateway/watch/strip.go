@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
 )
 
 // meta is what every kind keeps: a cluster can have thousands of each, and
@@ -72,5 +73,15 @@ func stripRoute(o any) (any, error) {
 	stripped := &serving.Route{ObjectMeta: meta(&r.ObjectMeta, serving.VisibilityLabel)}
 	stripped.Status.Conditions = serving.Conditions{r.Status.Conditions.Get(serving.Ready)}
 	stripped.Status.Traffic = r.Status.Traffic
+	return stripped, nil
+}
+
+func stripMapping(o any) (any, error) {
+	m, ok := o.(*v1beta1.DomainMapping)
+	if !ok {
+		return o, nil
+	}
+	stripped := &v1beta1.DomainMapping{ObjectMeta: meta(&m.ObjectMeta), Spec: m.Spec}
+	stripped.CreationTimestamp = m.CreationTimestamp
 	return stripped, nil
 }

@@ -1,5 +1,5 @@
-// Package watch keeps the gateway's picture of the cluster: it follows routes,
-// revisions and their pods, and holds of each only what routing needs.
+// Package watch keeps the gateway's picture of the cluster: it follows
+// domain mappings, routes, revisions and their pods, and holds of each only what routing needs.
 package watch
 
 import (
@@ -19,12 +19,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
 )
 
 // Sink is told of every change, from several goroutines.
 type Sink interface {
 	SetRoute(*serving.Route)
 	DeleteRoute(types.NamespacedName)
+	SetMapping(*v1beta1.DomainMapping)
+	DeleteMapping(types.NamespacedName)
 	SetRevision(*serving.Revision)
 	DeleteRevision(types.NamespacedName)
 	SetPod(*corev1.Pod)
@@ -37,7 +40,7 @@ type Watcher struct{ cache cache.Cache }
 // New connects to the cluster of cfg; Run does the watching.
 func New(cfg *rest.Config) (*Watcher, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	instances, err := labels.NewRequirement(serving.RevisionUIDLabel, selection.Exists, nil)
@@ -47,9 +50,10 @@ func New(cfg *rest.Config) (*Watcher, error) {
 	c, err := cache.New(cfg, cache.Options{
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
-			&serving.Route{}:    {Transform: stripRoute},
-			&serving.Revision{}: {Transform: stripRevision},
-			&corev1.Pod{}:       {Label: labels.NewSelector().Add(*instances), Transform: stripPod},
+			&v1beta1.DomainMapping{}: {Transform: stripMapping},
+			&serving.Route{}:         {Transform: stripRoute},
+			&serving.Revision{}:      {Transform: stripRevision},
+			&corev1.Pod{}:            {Label: labels.NewSelector().Add(*instances), Transform: stripPod},
 		},
 	})
 	if err != nil {
@@ -89,6 +93,7 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		{&serving.Revision{}, handler(sink.SetRevision, func(r *serving.Revision) { sink.DeleteRevision(nameOf(r)) })},
 		{&corev1.Pod{}, handler(sink.SetPod, func(p *corev1.Pod) { sink.DeletePod(p.UID) })},
 		{&serving.Route{}, handler(sink.SetRoute, func(r *serving.Route) { sink.DeleteRoute(nameOf(r)) })},
+		{&v1beta1.DomainMapping{}, handler(sink.SetMapping, func(m *v1beta1.DomainMapping) { sink.DeleteMapping(nameOf(m)) })},
 	} {
 		informer, err := w.cache.GetInformer(ctx, kind.object)
 		if err != nil {
