@@ -72,6 +72,27 @@ type RouteStatus struct {
 	Conditions         Conditions `json:"conditions,omitempty"`
 
 	RouteStatusFields `json:",inline"`
+
+	// Rollouts are the changes of a target's revision that are under way.
+	Rollouts []Rollout `json:"rollouts,omitempty"`
+}
+
+// Rollout leads a target's requests to a new revision little by little.
+type Rollout struct {
+	// ConfigurationName and Tag say which of the route's targets it is.
+	ConfigurationName string `json:"configurationName"`
+	Tag               string `json:"tag,omitempty"`
+	// RevisionName has got more and more of the requests since StartTime.
+	RevisionName string      `json:"revisionName"`
+	StartTime    metav1.Time `json:"startTime"`
+	// From is how they were divided before.
+	From []RolloutShare `json:"from"`
+}
+
+// RolloutShare is a revision's share when a rollout began.
+type RolloutShare struct {
+	RevisionName string `json:"revisionName"`
+	Percent      int64  `json:"percent"`
 }
 
 // RouteStatusFields are shared with the service.

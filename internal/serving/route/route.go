@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -83,8 +84,11 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if assigned.Status == corev1.ConditionTrue {
-		s.Traffic = traffic // until then the old shares go on
+	var again time.Duration
+	if assigned.Status == corev1.ConditionTrue { // until then the old shares go on
+		if again, err = r.rollOut(ctx, &route, traffic, now.Time); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	ingress := r.ingress(ctx, &route)
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
@@ -96,9 +100,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s.Conditions.Set(ready, now)
 	if equality.Semantic.DeepEqual(before.Status, route.Status) {
-		return ctrl.Result{}, nil
+		return ctrl.Result{RequeueAfter: again}, nil
 	}
-	return ctrl.Result{}, r.client.Status().Patch(ctx, &route, client.MergeFrom(before))
+	return ctrl.Result{RequeueAfter: again}, r.client.Status().Patch(ctx, &route, client.MergeFrom(before))
 }
 
 // resolve names a revision for every target.
