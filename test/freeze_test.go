@@ -135,7 +135,7 @@ func TestFrozenInstancesSurviveTheNodeRole(t *testing.T) {
 }
 
 // An instance that the kubelet must ask how it is would look broken when it is
-// frozen; and its owner can refuse.
+// frozen; and its owner can refuse. The service says which it is.
 func TestSomeInstancesAreNeverFrozen(t *testing.T) {
 	ns := namespace(t)
 	shell(t)
@@ -146,6 +146,13 @@ func TestSomeInstancesAreNeverFrozen(t *testing.T) {
 	for _, name := range []string{"asked", "refused"} {
 		if frozen, err := isFrozen(shared.Inst.ID(), instanceOf(t, ns, name)); err != nil || frozen {
 			t.Errorf("%s is frozen: %v", name, err)
+		}
+	}
+	for name, says := range map[string]string{"asked": "False Probed", "refused": "False Never", "control": "True "} {
+		got := shared.Kubectl(t, "-n", ns, "get", "ksvc", name, "-o",
+			`jsonpath={range .status.conditions[?(@.type=="redoubt.dev/Freezable")]}{.status} {.reason}{end}`)
+		if got != says {
+			t.Errorf("%s says of being frozen %q, want %q", name, got, says)
 		}
 	}
 }

@@ -68,3 +68,11 @@ func (c *Conditions) Set(next Condition, now metav1.Time) {
 		return 1
 	})
 }
+
+// Adopt takes over the condition of a type from the conditions of something
+// that the object owns, once it is known there.
+func (c *Conditions) Adopt(kind string, from Conditions, now metav1.Time) {
+	if known := from.Get(kind); known.Status != corev1.ConditionUnknown {
+		c.Set(known, now)
+	}
+}

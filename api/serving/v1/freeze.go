@@ -3,6 +3,8 @@ package v1
 import (
 	"fmt"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // FreezeAnnotation says when an idle instance is frozen: never; after a time
@@ -18,6 +20,10 @@ const (
 
 // PodFrozen is the condition of a pod that says whether it is frozen.
 const PodFrozen = "redoubt.dev/Frozen"
+
+// Freezable is the condition of a revision, its configuration and its service
+// that says whether idle instances are frozen, and if not, why not.
+const Freezable = "redoubt.dev/Freezable"
 
 // DefaultFreeze is how long an instance is idle before it is frozen.
 const DefaultFreeze = 10 * time.Second
@@ -42,11 +48,28 @@ func (r *Revision) FreezeAfter() (time.Duration, error) {
 		}
 	}
 	for i, c := range r.Spec.Containers {
-		for field, probe := range map[string]*Probe{"livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe} {
-			if probe != nil {
-				return 0, fmt.Errorf("spec.containers[%d].%s: an instance that the kubelet probes cannot be frozen", i, field)
-			}
+		field := ""
+		switch {
+		case c.LivenessProbe != nil:
+			field = "livenessProbe"
+		case c.ReadinessProbe != nil:
+			field = "readinessProbe"
+		default:
+			continue
 		}
+		return 0, fmt.Errorf("spec.containers[%d].%s: an instance that the kubelet probes cannot be frozen", i, field)
 	}
 	return after, nil
+}
+
+// Freezable is the condition of that name.
+func (r *Revision) Freezable() Condition {
+	c := Condition{Type: Freezable, Status: corev1.ConditionTrue, Severity: "Info"}
+	switch after, err := r.FreezeAfter(); {
+	case err != nil:
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "Probed", err.Error()
+	case after == 0:
+		c.Status, c.Reason, c.Message = corev1.ConditionFalse, "Never", "The annotation "+FreezeAnnotation+" says never."
+	}
+	return c
 }

@@ -150,6 +150,7 @@ func report(config *serving.Configuration, rev *serving.Revision, others []servi
 		s.LatestReadyRevisionName = latestReady(s.LatestReadyRevisionName, others)
 	}
 	s.Conditions.Set(ready, metav1.Now())
+	s.Conditions.Adopt(serving.Freezable, rev.Status.Conditions, metav1.Now())
 }
 
 // latestReady is the newest ready revision that is newer than the one named

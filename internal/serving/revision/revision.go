@@ -175,5 +175,6 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 		health = health.proven() // it ran before; its next instance is on the way
 	}
 	health.set(s, ready, metav1.NewTime(now))
+	s.Conditions.Set(rev.Freezable(), metav1.NewTime(now))
 	return again
 }

@@ -158,6 +158,7 @@ func mirror(svc *serving.Service, config *serving.Configuration, route *serving.
 	s.Conditions.Set(configReady, now)
 	s.Conditions.Set(routeReady, now)
 	s.Conditions.Set(overall(configReady, routeReady), now)
+	s.Conditions.Adopt(serving.Freezable, config.Status.Conditions, now)
 }
 
 // renamed is the part's Ready under the service's name for it; what the part
