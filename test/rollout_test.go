@@ -20,7 +20,8 @@ func routeOf(t *testing.T, ns, name string) *serving.Route {
 }
 
 // A new revision gets the requests little by little, while both are routed,
-// and all in the end, when the old one is in reserve.
+// and all in the end, when the old one is in reserve. All the while the Service
+// of Kubernetes keeps what others have written on it.
 func TestRollout(t *testing.T) {
 	ns := namespace(t)
 	shell(t)
@@ -35,6 +36,7 @@ func TestRollout(t *testing.T) {
 		})
 	}
 	routed("web-00001", serving.RoutingActive)
+	shared.Kubectl(t, "-n", ns, "label", "services", "web", "by=others")
 	shared.Kubectl(t, "-n", ns, "annotate", "ksvc", "web", serving.RolloutDurationAnnotation+"=10s")
 	shared.Kubectl(t, "-n", ns, "patch", "ksvc", "web", "--type=merge", "-p", `{"spec": {"template": {"metadata": {"annotations": {"changed": "yes"}}}}}`)
 	platform.Eventually(t, "both revisions get requests", func() error {
@@ -57,4 +59,7 @@ func TestRollout(t *testing.T) {
 		return nil
 	})
 	routed("web-00001", serving.RoutingReserve)
+	if got := shared.Kubectl(t, "-n", ns, "get", "services", "web", "-o", "jsonpath={.metadata.labels.by}"); got != "others" {
+		t.Errorf("the label by is %q, want others", got)
+	}
 }

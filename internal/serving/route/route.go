@@ -198,17 +198,17 @@ func (r *reconciler) ingress(ctx context.Context, route *serving.Route) serving.
 }
 
 func (r *reconciler) placeholder(ctx context.Context, route *serving.Route) error {
-	labels := map[string]string{}
-	maps.Copy(labels, route.Labels)
-	labels[serving.RouteLabel] = route.Name
+	labels := joined(route.Labels, map[string]string{serving.RouteLabel: route.Name})
+	annotations := maps.Clone(route.Annotations)
+	delete(annotations, corev1.LastAppliedConfigAnnotation)
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}}
 	_, err := controllerutil.CreateOrPatch(ctx, r.client, svc, func() error {
 		if svc.UID != "" && !metav1.IsControlledBy(svc, route) {
 			return fmt.Errorf("a Service %q exists that this route did not make; delete or rename one of them", svc.Name)
 		}
-		svc.Labels = labels
-		svc.Annotations = maps.Clone(route.Annotations)
-		delete(svc.Annotations, corev1.LastAppliedConfigAnnotation)
+		// Others write on a Service, too: what leads the world to it, for one.
+		// So nothing is taken off it, as in Knative.
+		svc.Labels, svc.Annotations = joined(svc.Labels, labels), joined(svc.Annotations, annotations)
 		if len(svc.Spec.Ports) != 1 {
 			svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
 		}
@@ -227,4 +227,12 @@ func (r *reconciler) placeholder(ctx context.Context, route *serving.Route) erro
 		return controllerutil.SetControllerReference(route, slice, r.client.Scheme())
 	})
 	return err
+}
+
+// joined has what both maps have; the second one's values go before.
+func joined(a, b map[string]string) map[string]string {
+	all := make(map[string]string, len(a)+len(b))
+	maps.Copy(all, a)
+	maps.Copy(all, b)
+	return all
 }
