@@ -21,7 +21,7 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 	no := false
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName:    rev.Name + "-",
+			GenerateName:    rev.Name + "-deployment-", // no Deployment is there, but Knative's clients look for pods of that name
 			Namespace:       rev.Namespace,
 			Labels:          podLabels(rev),
 			Annotations:     podAnnotations(rev),
