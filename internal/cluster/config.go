@@ -41,6 +41,9 @@ func (b *boot) writeConfig() error {
 	return nil
 }
 
+// nriSocket is the instance's own: containerd's default is one for all.
+func (b *boot) nriSocket() string { return b.inst.Run("nri.sock") }
+
 func (b *boot) config(name string) string { return b.inst.Data("config", name) }
 
 // writeAuthentication lets nobody ask anything anonymously but whether the
@@ -114,7 +117,7 @@ func (b *boot) writeContainerd() error {
 		"Root":           b.inst.Data("containerd"),
 		"State":          b.inst.Run("containerd"),
 		"Socket":         b.inst.ContainerdSocket(),
-		"NRISocket":      b.inst.Run("nri.sock"),
+		"NRISocket":      b.nriSocket(),
 		"Config":         b.inst.Data("config"),
 		"Registries":     b.inst.Data("registries"),
 		"Engine":         b.engine,

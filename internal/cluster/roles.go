@@ -45,7 +45,9 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 	node, err1 := b.role("node",
 		"--node-name="+b.inst.NodeName(),
 		"--holds="+net.JoinHostPort(b.link.NodeIP.String(), strconv.Itoa(hold.Port)),
-		"--cgroup-root=/"+b.inst.ID())
+		"--cgroup-root=/"+b.inst.ID(),
+		"--nri-socket="+b.nriSocket(),
+		"--cri-socket="+b.inst.ContainerdSocket())
 	if shim := microVM(); shim != "" {
 		// As for shims: what is found out about machines is kept in one place.
 		node.Args = append(node.Args, "--guest-image="+filepath.Join(filepath.Dir(shim), filepath.Dir(microVMImage)))

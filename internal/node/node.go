@@ -1,8 +1,8 @@
 // Package node is the role that runs beside the kubelet of every node. It
 // labels the node with the sandboxes that its container runtime really
 // offers, which is what RuntimeClasses schedule by, and with what its virtual
-// machines really run under; and it freezes instances of services that no
-// gateway needs.
+// machines really run under; it freezes instances of services that no gateway
+// needs; and it keeps tenants' floors, whatever the API server let in.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"redoubt.dev/redoubt/internal/hold"
+	"redoubt.dev/redoubt/internal/node/guard"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	// CgroupRoot is the control group that the kubelet's are below, as a path
 	// in the hierarchy.
 	CgroupRoot string
+	// NRI and CRI are the container runtime's sockets. Without the first the
+	// node does not check tenants' floors itself.
+	NRI, CRI string
 }
 
 type role struct {
@@ -56,7 +60,8 @@ type role struct {
 	queue    workqueue.TypedRateLimitingInterface[string]
 	labelled atomic.Bool              // the labels have been right once
 	machines atomic.Pointer[machines] // nil until it is known
-	freezing sync.WaitGroup
+	guard    *guard.Guard             // nil where floors are not checked here
+	parts    sync.WaitGroup           // what runs beside the labels
 }
 
 // Run keeps the node's labels right until ctx ends.
@@ -68,6 +73,9 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	r := newRole(client, opts.NodeName)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts)); err != nil {
+		return err
+	}
 	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := admin.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -75,15 +83,12 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		}
 	}()
 	context.AfterFunc(ctx, func() { _ = admin.Close(); r.queue.ShutDown() })
-	if err := r.freeze(ctx, cancel, cfg, opts); err != nil {
-		return err
-	}
 	go r.informer.RunWithContext(ctx)
 	if opts.GuestImage != "" {
 		go r.learnMachines(ctx, opts.GuestImage)
 	}
 	r.work(ctx)
-	r.freezing.Wait()
+	r.parts.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -103,8 +108,26 @@ func (r *role) freeze(ctx context.Context, fail context.CancelCauseFunc, cfg *re
 	if err != nil {
 		return fmt.Errorf("set up freezing: %w", err)
 	}
-	r.freezing.Go(func() {
+	r.parts.Go(func() {
 		if err := f.run(ctx); err != nil {
+			fail(err)
+		}
+	})
+	return nil
+}
+
+// keepFloors begins to check tenants' floors; a failure later on ends the role.
+func (r *role) keepFloors(ctx context.Context, fail context.CancelCauseFunc, cfg *rest.Config, opts Options) error {
+	if opts.NRI == "" {
+		return nil
+	}
+	g, err := guard.New(cfg, r.client, guard.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI})
+	if err != nil {
+		return fmt.Errorf("set up the guard of floors: %w", err)
+	}
+	r.guard = g
+	r.parts.Go(func() {
+		if err := g.Run(ctx); err != nil {
 			fail(err)
 		}
 	})
@@ -135,6 +158,10 @@ func (r *role) health() http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !r.labelled.Load() {
 			http.Error(w, "the node has not been labelled yet", http.StatusServiceUnavailable)
+			return
+		}
+		if r.guard != nil && !r.guard.Ready() {
+			http.Error(w, "the container runtime does not ask whether sandboxes keep their floors", http.StatusServiceUnavailable)
 		}
 	})
 	return mux

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	nodev1 "k8s.io/api/node/v1"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 )
 
 // Floor is the weakest isolation that somebody accepts.
@@ -12,6 +14,11 @@ type Floor struct {
 	// AllowEmulatedVM takes a virtual machine without KVM for one with it;
 	// without it such a machine is worth no more than a process.
 	AllowEmulatedVM bool
+}
+
+// FloorOf is a tenant's floor.
+func FloorOf(spec *redoubt.TenantSpec) Floor {
+	return Floor{Isolation: Isolation(spec.Floor), AllowEmulatedVM: spec.AllowEmulatedVM}
 }
 
 // Admits says whether an isolation is at or above the floor. One that is not
@@ -49,7 +56,7 @@ func IsolationOf(class *nodev1.RuntimeClass, nodes []map[string]string) Isolatio
 // HandlerIsolation is how a handler isolates, whatever class a pod has named:
 // as is known of those that are shipped, as the weakest class that names it
 // says of others. It is empty where no class does, or one does not say.
-func HandlerIsolation(handler string, classes []*nodev1.RuntimeClass, nodes []map[string]string) Isolation {
+func HandlerIsolation(handler string, classes []nodev1.RuntimeClass, nodes []map[string]string) Isolation {
 	if known := shipped(handler, nodes); known != "" {
 		return known
 	}
@@ -59,7 +66,7 @@ func HandlerIsolation(handler string, classes []*nodev1.RuntimeClass, nodes []ma
 		if class.Handler != handler {
 			continue
 		}
-		i := IsolationOf(class, nodes)
+		i := IsolationOf(&class, nodes)
 		if i == "" {
 			return ""
 		}

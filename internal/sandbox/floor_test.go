@@ -61,16 +61,16 @@ func TestLabelsDoNotStrengthen(t *testing.T) {
 			t.Errorf("handler %s labelled %q on %v isolates as %q, want %q", test.handler, test.label, test.nodes, got, test.want)
 		}
 	}
-	if got := HandlerIsolation("kata", []*nodev1.RuntimeClass{class("kata", VM), class("kata", Process), class("gvisor", Kernel)}, nil); got != Process {
+	if got := HandlerIsolation("kata", []nodev1.RuntimeClass{*class("kata", VM), *class("kata", Process), *class("gvisor", Kernel)}, nil); got != Process {
 		t.Errorf("a handler with a weak class isolates as %q", got)
 	}
-	if got := HandlerIsolation("kata", []*nodev1.RuntimeClass{class("kata", VM), class("kata", "")}, nil); got != "" {
+	if got := HandlerIsolation("kata", []nodev1.RuntimeClass{*class("kata", VM), *class("kata", "")}, nil); got != "" {
 		t.Errorf("a handler with a class that does not say isolates as %q", got)
 	}
 	if got := HandlerIsolation("unknown", nil, nil); got != "" {
 		t.Errorf("a handler without a class isolates as %q", got)
 	}
-	if got := HandlerIsolation("runc", []*nodev1.RuntimeClass{class("runc", VM)}, nil); got != Process {
+	if got := HandlerIsolation("runc", []nodev1.RuntimeClass{*class("runc", VM)}, nil); got != Process {
 		t.Errorf("the handler runc isolates as %q", got)
 	}
 }

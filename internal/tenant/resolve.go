@@ -29,7 +29,7 @@ type resolution struct {
 // chosen by the owner, and at or above the floor.
 func resolve(spec *redoubt.TenantSpec, classes []nodev1.RuntimeClass, nodes []map[string]string) resolution {
 	var r resolution
-	floor := FloorOf(spec)
+	floor := sandbox.FloorOf(spec)
 	classes = slices.Clone(classes)
 	slices.SortFunc(classes, func(a, b nodev1.RuntimeClass) int {
 		return cmp.Or(sandbox.Compare(sandbox.IsolationOf(&a, nodes), sandbox.IsolationOf(&b, nodes)), strings.Compare(a.Name, b.Name))
@@ -82,9 +82,4 @@ func (r *resolution) reason(class string) string {
 		}
 	}
 	return "does not exist"
-}
-
-// FloorOf is a tenant's floor.
-func FloorOf(spec *redoubt.TenantSpec) sandbox.Floor {
-	return sandbox.Floor{Isolation: sandbox.Isolation(spec.Floor), AllowEmulatedVM: spec.AllowEmulatedVM}
 }
