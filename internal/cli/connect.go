@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
 
@@ -70,7 +71,7 @@ func (f *clusterFlags) connect(cmd *cobra.Command) (*connection, error) {
 		c.namespace = ""
 	}
 	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), serving.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), serving.AddToScheme(scheme), redoubt.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	c.WithWatch, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme})

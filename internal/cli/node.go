@@ -14,7 +14,7 @@ func newNode() *cobra.Command {
 	opts := node.Options{}
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Label a node with the sandboxes that it offers, and freeze its idle instances",
+		Short: "Label a node with the sandboxes that it offers, freeze its idle instances and keep tenants' floors",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.NodeName == "" {
@@ -34,5 +34,7 @@ func newNode() *cobra.Command {
 	flags.StringVar(&opts.Admin, "admin", "127.0.0.1:9442", "address of /livez and /readyz")
 	flags.StringVar(&opts.Holds, "holds", "", "address where gateways say which pods they use, host:port (default: pods are never frozen)")
 	flags.StringVar(&opts.CgroupRoot, "cgroup-root", "/", "control group that the kubelet's are below (its own --cgroup-root)")
+	flags.StringVar(&opts.NRI, "nri-socket", "", "container runtime's NRI socket, where sandboxes below their tenant's floor are refused (default: not checked here)")
+	flags.StringVar(&opts.CRI, "cri-socket", "/run/containerd/containerd.sock", "container runtime's CRI socket, to stop what runs below its floor")
 	return cmd
 }

@@ -6,12 +6,15 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
 
@@ -30,7 +33,7 @@ func newRuntimeClass(a *app) *cobra.Command {
 		Short:   "Look at the sandboxes that workloads can choose",
 	}
 	cmd.AddCommand(
-		newList(a, lister{use: "list [NAME]", short: "List runtime classes", kind: "runtimeclass", list: runtimeClasses, table: tableOfClasses}),
+		newList(a, lister{use: "list [NAME]", short: "List runtime classes, and in a tenant's namespace which are open to it", kind: "runtimeclass", list: runtimeClasses, table: tableOfClasses}),
 		newDescribe(a, describer[*nodev1.RuntimeClass]{
 			kind: "runtimeclass", short: "Describe a runtime class, and what runs it on each node",
 			empty: func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, list: runtimeClasses, describe: describeClass,
@@ -42,19 +45,63 @@ func newRuntimeClass(a *app) *cobra.Command {
 func runtimeClasses() client.ObjectList { return &nodev1.RuntimeClassList{} }
 
 func tableOfClasses(cmd *cobra.Command, c *connection, list client.ObjectList, _ bool) (table, error) {
-	t := table{columns: []string{"NAME", "HANDLER", "ISOLATION", "NODES", "OVERHEAD CPU", "OVERHEAD MEMORY", "AGE"}, names: []string{}}
+	t := table{columns: []string{"NAME", "HANDLER", "ISOLATION", "NODES", "OVERHEAD CPU", "OVERHEAD MEMORY", "AGE"}}
 	nodes, err := c.nodes(cmd.Context())
 	if err != nil {
 		return t, err
 	}
+	open, err := c.openClasses(cmd.Context())
+	if err != nil {
+		return t, err
+	}
+	if open != nil {
+		t.columns = append(t.columns, "OPEN TO "+strings.ToUpper(c.namespace))
+	}
 	for _, class := range list.(*nodev1.RuntimeClassList).Items {
 		cpu, memory := overheadOf(&class)
-		t.rows = append(t.rows, []string{
-			class.Name, class.Handler, isolationOf(&class), strconv.Itoa(len(offering(&class, nodes))), cpu, memory, age(class.CreationTimestamp),
-		})
-		t.names = append(t.names, "runtimeclass.node.k8s.io/"+class.Name)
+		row := []string{class.Name, class.Handler, isolationOf(&class), strconv.Itoa(len(offering(&class, nodes))), cpu, memory, age(class.CreationTimestamp)}
+		if open != nil {
+			row = append(row, open(class.Name))
+		}
+		t.rows = append(t.rows, row)
 	}
 	return t, nil
+}
+
+// openClasses says of each class whether the namespace's pods may run in it;
+// it is nil where the namespace is no tenant's, or not for this user to see.
+func (c *connection) openClasses(ctx context.Context) (func(class string) string, error) {
+	var ns corev1.Namespace
+	if c.namespace == "" {
+		return nil, nil
+	}
+	if err := c.Get(ctx, client.ObjectKey{Name: c.namespace}, &ns); apierrors.IsForbidden(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	tenant, known := ns.Labels[redoubt.TenantLabel], ns.Annotations
+	if tenant == "" {
+		return nil, nil
+	}
+	open := strings.Split(known[redoubt.OpenClassesAnnotation], ",")
+	closed := strings.Split(known[redoubt.ClosedClassesAnnotation], "\n")
+	return func(class string) string {
+		switch {
+		case known[redoubt.ResolvedAnnotation] != tenant:
+			return "not known yet"
+		case slices.Contains(open, class) && known[redoubt.DefaultClassAnnotation] == class:
+			return "yes, the default"
+		case slices.Contains(open, class):
+			return "yes"
+		}
+		for _, line := range closed {
+			if reason, ok := strings.CutPrefix(line, class+"="); ok {
+				return "no: it " + reason
+			}
+		}
+		return "no"
+	}, nil
 }
 
 func describeClass(ctx context.Context, out io.Writer, c *connection, class *nodev1.RuntimeClass, _ bool) error {

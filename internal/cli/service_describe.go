@@ -72,7 +72,7 @@ func printObject(cmd *cobra.Command, c *connection, obj client.Object, kind, out
 	}
 	p := &printFlags{format: output}
 	return p.print(cmd.OutOrStdout(), value, func() table {
-		return table{names: []string{kind + ".serving.knative.dev/" + obj.GetName()}}
+		return table{names: []string{qualified(kind, obj.GetName())}}
 	})
 }
 

@@ -75,9 +75,20 @@ func newList(a *app, l lister) *cobra.Command {
 func nameLines(kind string, list client.ObjectList) []string {
 	names, _ := namesOf(list) // a typed list always has names
 	for i := range names {
-		names[i] = kind + ".serving.knative.dev/" + names[i]
+		names[i] = qualified(kind, names[i])
 	}
 	return names
+}
+
+// qualified is KIND.GROUP/NAME.
+func qualified(kind, name string) string {
+	switch kind {
+	case "tenant":
+		return kind + ".redoubt.dev/" + name
+	case "runtimeclass":
+		return kind + ".node.k8s.io/" + name
+	}
+	return kind + ".serving.knative.dev/" + name
 }
 
 // column puts NAMESPACE before the other columns where all are listed.

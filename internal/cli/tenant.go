@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+)
+
+func newTenant(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "tenant",
+		Aliases: []string{"tenants"},
+		Short:   "Say which sandboxes and how much each tenant may use",
+		Long: `Say which sandboxes and how much each tenant may use. A tenant's namespaces are
+those with the label redoubt.dev/tenant. What is below the tenant's floor is
+refused by the API server, and stopped on the node if it gets there.`,
+	}
+	cmd.AddCommand(
+		newTenantCreate(a),
+		newTenantUpdate(a),
+		newList(a, lister{use: "list [NAME]", short: "List tenants", kind: "tenant", list: tenants, table: tableOfTenants}),
+		newDescribe(a, describer[*redoubt.Tenant]{
+			kind: "tenant", short: "Describe a tenant, what is open to it and what it uses",
+			empty: func() *redoubt.Tenant { return &redoubt.Tenant{} }, list: tenants, describe: describeTenant,
+		}),
+		newTenantDelete(a),
+	)
+	return cmd
+}
+
+func tenants() client.ObjectList { return &redoubt.TenantList{} }
+
+func tableOfTenants(_ *cobra.Command, _ *connection, list client.ObjectList, wide bool) (table, error) {
+	t := table{columns: []string{"NAME", "FLOOR", "DEFAULT", "CLASSES", "NAMESPACES", "CPU", "MEMORY", "PODS", "READY", "AGE"}}
+	if wide {
+		t.columns = append(t.columns, "REASON")
+	}
+	for _, tenant := range list.(*redoubt.TenantList).Items {
+		s, ready := &tenant.Status, readyOf(&tenant)
+		cpu, memory, pods := useOf(&tenant)
+		row := []string{
+			tenant.Name, floorOf(&tenant.Spec), orElse(tenant.Spec.DefaultClass, "<none>"), orElse(strings.Join(s.OpenClasses, ","), "<none>"),
+			orElse(strings.Join(s.Namespaces, ","), "<none>"), cpu, memory, pods, string(ready.Status), age(tenant.CreationTimestamp),
+		}
+		if wide {
+			row = append(row, ready.Message)
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t, nil
+}
+
+func floorOf(spec *redoubt.TenantSpec) string {
+	if spec.AllowEmulatedVM {
+		return spec.Floor + " (emulated VMs allowed)"
+	}
+	return spec.Floor
+}
+
+// readyOf is the tenant's condition Ready, unknown where it is of another
+// generation.
+func readyOf(tenant *redoubt.Tenant) metav1.Condition {
+	c := meta.FindStatusCondition(tenant.Status.Conditions, redoubt.Ready)
+	if c == nil || c.ObservedGeneration != tenant.Generation {
+		return metav1.Condition{Status: metav1.ConditionUnknown, Message: "the controller has not looked at it yet"}
+	}
+	return *c
+}
+
+// useOf is what the pods of all namespaces use, of the namespaces' quotas
+// together.
+func useOf(tenant *redoubt.Tenant) (cpu, memory, pods string) {
+	used, quota, namespaces := &tenant.Status.Used, &tenant.Spec.Quota, int64(len(tenant.Status.Namespaces))
+	return share(used.CPU, quota.CPU, namespaces), share(used.Memory, quota.Memory, namespaces),
+		share(count(used.Pods), count(quota.Pods), namespaces)
+}
+
+// share is USED/MOST, where each namespace may use most; what is not bounded
+// is not counted.
+func share(used, most *resource.Quantity, namespaces int64) string {
+	if most == nil {
+		return "<unbounded>"
+	}
+	if used == nil {
+		used = &resource.Quantity{}
+	}
+	all := most.DeepCopy()
+	all.Mul(namespaces)
+	return used.String() + "/" + all.String()
+}
+
+func count(n *int64) *resource.Quantity {
+	if n == nil {
+		return nil
+	}
+	return resource.NewQuantity(*n, resource.DecimalSI)
+}
+
+func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *redoubt.Tenant, _ bool) error {
+	s := &tenant.Status
+	d := newDescription(out)
+	d.attribute("Name", tenant.Name)
+	d.attribute("Age", age(tenant.CreationTimestamp))
+	d.attribute("Floor", floorOf(&tenant.Spec))
+	d.attribute("Default class", orElse(tenant.Spec.DefaultClass, "<none>: pods must name one"))
+	d.attribute("Namespaces", orElse(strings.Join(s.Namespaces, ", "), "<none>"))
+	d.section()
+	classes := d.attribute("Classes", "")
+	for _, name := range s.OpenClasses {
+		classes.attribute(name, "open")
+	}
+	for _, c := range s.ClosedClasses {
+		classes.attribute(c.Name, "closed: it "+c.Reason)
+	}
+	d.section()
+	cpu, memory, pods := useOf(tenant)
+	used := d.attribute("Used of all namespaces' quotas", "")
+	used.attribute("CPU", cpu)
+	used.attribute("Memory", memory)
+	used.attribute("Pods", pods)
+	d.section()
+	ready := readyOf(tenant)
+	d.attribute("Ready", strings.TrimSuffix(string(ready.Status)+": "+ready.Message, ": "))
+	return d.out.Flush()
+}
+
+func newTenantDelete(a *app) *cobra.Command {
+	f := &clusterFlags{app: a}
+	cmd := &cobra.Command{
+		Use:   "delete NAME...",
+		Short: "Delete tenants that have no namespaces",
+		Long:  "Delete tenants. One that has namespaces is kept: nobody would know their floor.",
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) == 0 {
+				return usage(errors.New("'tenant delete' needs the names of tenants"))
+			}
+			c, err := f.connect(cmd)
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, name := range names {
+				if err := c.Delete(cmd.Context(), &redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "Tenant '%s' deleted.\n", name)
+			}
+			return errors.Join(errs...)
+		},
+		ValidArgsFunction: complete(f, tenants),
+	}
+	f.register(cmd, false)
+	return cmd
+}
+
+// parsePods reads a number of pods.
+func parsePods(text string) (*int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return nil, usage(fmt.Errorf("--pods %q is no number of pods", text))
+	}
+	return &n, nil
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+)
+
+// tenantWriter is what create and update have in common. Only flags that were
+// given change anything.
+type tenantWriter struct {
+	clusterFlags
+	floor, defaultClass string
+	emulated            bool
+	classes, namespaces []string
+	cpu, memory, pods   string
+	timeout             int // seconds
+	set                 *pflag.FlagSet
+}
+
+func (w *tenantWriter) register(cmd *cobra.Command) {
+	w.clusterFlags.register(cmd, false)
+	flags := cmd.Flags()
+	w.set = flags
+	flags.StringVar(&w.floor, "floor", "kernel", "weakest isolation that the tenant's pods may have: process, kernel or vm")
+	flags.BoolVar(&w.emulated, "allow-emulated-vm", false, "count a virtual machine without KVM as one with it")
+	flags.StringVar(&w.defaultClass, "default", "", `class of pods that name none; "" makes them name one`)
+	flags.StringSliceVar(&w.classes, "class", nil, `classes that the tenant may use, as far as they keep the floor; "" is all that do`)
+	flags.StringVar(&w.cpu, "cpu", "", `processors that the pods of one namespace may use at most; "" is no bound`)
+	flags.StringVar(&w.memory, "memory", "", `memory that the pods of one namespace may use at most, such as 16Gi; "" is no bound`)
+	flags.StringVar(&w.pods, "pods", "", `pods that one namespace may have at most; "" is no bound`)
+	flags.StringSliceVar(&w.namespaces, "namespaces", nil, "namespaces to give to the tenant, made where they are missing; NAME- takes one away")
+	flags.IntVar(&w.timeout, "wait-timeout", 60, "seconds to wait until it is in force")
+	_ = cmd.RegisterFlagCompletionFunc("floor", cobra.FixedCompletions([]string{"process", "kernel", "vm"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("default", w.app.completeClasses)
+	_ = cmd.RegisterFlagCompletionFunc("class", w.app.completeClasses)
+}
+
+func newTenantCreate(a *app) *cobra.Command {
+	w := &tenantWriter{clusterFlags: clusterFlags{app: a}}
+	cmd := &cobra.Command{
+		Use:     "create NAME",
+		Short:   "Create a tenant and wait until it is in force",
+		Example: `  redoubt tenant create acme --floor kernel --default gvisor --cpu 8 --memory 16Gi --pods 100 --namespaces acme,acme-test`,
+		Args:    oneName("tenant"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := w.connect(cmd)
+			if err != nil {
+				return err
+			}
+			tenant := &redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: args[0]}, Spec: redoubt.TenantSpec{Floor: w.floor}}
+			if err := w.apply(&tenant.Spec); err != nil {
+				return err
+			}
+			if err := c.Create(cmd.Context(), tenant, fieldOwner); apierrors.IsAlreadyExists(err) {
+				return fmt.Errorf("tenant '%s' exists; change it with 'tenant update'", tenant.Name)
+			} else if err != nil {
+				return err
+			}
+			return w.finish(cmd, c, tenant, "created")
+		},
+	}
+	w.register(cmd)
+	return cmd
+}
+
+func newTenantUpdate(a *app) *cobra.Command {
+	w := &tenantWriter{clusterFlags: clusterFlags{app: a}}
+	cmd := &cobra.Command{
+		Use:   "update NAME",
+		Short: "Change a tenant as the flags say and wait until it is in force",
+		Long: `Change a tenant as the flags say and wait until it is in force. Pods that run
+below a floor that is raised are stopped.`,
+		Example: `  redoubt tenant update acme --floor vm --allow-emulated-vm --default microvm
+  redoubt tenant update acme --namespaces acme-old-`,
+		Args: oneName("tenant"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := w.connect(cmd)
+			if err != nil {
+				return err
+			}
+			tenant := &redoubt.Tenant{}
+			err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+				if err := c.Get(cmd.Context(), client.ObjectKey{Name: args[0]}, tenant); err != nil {
+					return err
+				}
+				if err := w.apply(&tenant.Spec); err != nil {
+					return err
+				}
+				return c.Update(cmd.Context(), tenant, fieldOwner)
+			})
+			if err != nil {
+				return err
+			}
+			return w.finish(cmd, c, tenant, "updated")
+		},
+		ValidArgsFunction: complete(&w.clusterFlags, tenants),
+	}
+	w.register(cmd)
+	return cmd
+}
+
+// apply changes what the flags name.
+func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
+	if w.set.Changed("floor") {
+		spec.Floor = w.floor
+	}
+	if w.set.Changed("allow-emulated-vm") {
+		spec.AllowEmulatedVM = w.emulated
+	}
+	if w.set.Changed("default") {
+		spec.DefaultClass = w.defaultClass
+	}
+	if w.set.Changed("class") {
+		spec.Classes = slices.DeleteFunc(slices.Clone(w.classes), func(c string) bool { return c == "" })
+		if len(spec.Classes) == 0 {
+			spec.Classes = nil
+		}
+	}
+	return errors.Join(
+		w.bound("cpu", w.cpu, &spec.Quota.CPU),
+		w.bound("memory", w.memory, &spec.Quota.Memory),
+		w.boundPods(&spec.Quota.Pods))
+}
+
+func (w *tenantWriter) bound(flag, text string, to **resource.Quantity) error {
+	if !w.set.Changed(flag) {
+		return nil
+	}
+	*to = nil
+	if text == "" {
+		return nil
+	}
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		return usage(fmt.Errorf("--%s %q is no amount; write it like 8, 500m or 16Gi", flag, text))
+	}
+	*to = &q
+	return nil
+}
+
+func (w *tenantWriter) boundPods(to **int64) (err error) {
+	if !w.set.Changed("pods") {
+		return nil
+	}
+	*to = nil
+	if w.pods != "" {
+		*to, err = parsePods(w.pods)
+	}
+	return err
+}
+
+// finish hands over the namespaces and waits until all is in force.
+func (w *tenantWriter) finish(cmd *cobra.Command, c *connection, tenant *redoubt.Tenant, done string) error {
+	for _, name := range w.namespaces {
+		if err := w.assign(cmd.Context(), c, tenant.Name, name); err != nil {
+			return fmt.Errorf("tenant '%s' is %s, but the namespace '%s' is not its: %w", tenant.Name, done, strings.TrimSuffix(name, "-"), err)
+		}
+	}
+	if err := w.inForce(cmd.Context(), c, tenant); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Tenant '%s' %s: its floor is %s, open to it: %s.\n", tenant.Name, done, floorOf(&tenant.Spec),
+		orElse(strings.Join(tenant.Status.OpenClasses, ", "), "no class"))
+	if ready := readyOf(tenant); ready.Status != metav1.ConditionTrue {
+		return errors.New(ready.Message)
+	}
+	return nil
+}
+
+// assign gives a namespace to the tenant; NAME- takes it away.
+func (w *tenantWriter) assign(ctx context.Context, c *connection, tenant, name string) error {
+	name, away := strings.CutSuffix(name, "-")
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	err := c.Get(ctx, client.ObjectKeyFromObject(ns), ns)
+	if apierrors.IsNotFound(err) && !away {
+		ns.Labels = map[string]string{redoubt.TenantLabel: tenant}
+		return c.Create(ctx, ns, fieldOwner)
+	}
+	if err != nil {
+		return err
+	}
+	if other := ns.Labels[redoubt.TenantLabel]; other != "" && other != tenant {
+		return fmt.Errorf("it belongs to the tenant '%s'; take it away there first: redoubt tenant update %s --namespaces %s-", other, other, name)
+	}
+	before := ns.DeepCopy()
+	if away {
+		delete(ns.Labels, redoubt.TenantLabel)
+	} else {
+		// Every namespace has a label: its name.
+		ns.Labels[redoubt.TenantLabel] = tenant
+	}
+	return c.Patch(ctx, ns, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner)
+}
+
+// inForce waits until the controller has done what the tenant and its new
+// namespaces need.
+func (w *tenantWriter) inForce(ctx context.Context, c *connection, tenant *redoubt.Tenant) error {
+	wanted := func(name string) bool {
+		name, away := strings.CutSuffix(name, "-")
+		return slices.Contains(tenant.Status.Namespaces, name) != away
+	}
+	for deadline := time.Now().Add(time.Duration(w.timeout) * time.Second); ; {
+		if err := c.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
+			return err
+		}
+		late := slices.IndexFunc(w.namespaces, func(name string) bool { return !wanted(name) })
+		if tenant.Status.ObservedGeneration == tenant.Generation && late < 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("tenant '%s' is not in force after %d seconds: does the controller run? See: redoubt logs controller", tenant.Name, w.timeout)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
