@@ -389,6 +389,33 @@ func TestTenantHasQuota(t *testing.T) {
 	})
 }
 
+// TestTenantLosesNamespace takes a namespace away: what was the tenant's there
+// goes, and nothing else.
+func TestTenantLosesNamespace(t *testing.T) {
+	const name = "tenant-loses"
+	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", Quota: redoubt.TenantQuota{CPU: quantity("1")}})
+	shared.Kubectl(t, "label", "namespace", name, "color=blue")
+	shared.Redoubt(t, "tenant", "update", name, "--namespaces="+name+"-")
+	platform.Eventually(t, "the namespace is free", func() error {
+		ns, err := shared.Cluster.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		quotas, err := shared.Cluster.CoreV1().ResourceQuotas(name).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		if len(quotas.Items) > 0 || ns.Annotations[redoubt.ResolvedAnnotation] != "" {
+			return fmt.Errorf("it has %d quotas and the annotations %v", len(quotas.Items), ns.Annotations)
+		}
+		if ns.Labels["color"] != "blue" || ns.Labels["pod-security.kubernetes.io/enforce"] != "baseline" {
+			t.Errorf("its labels are %v", ns.Labels)
+		}
+		return nil
+	})
+	create(t, name, idle("runc"))
+}
+
 // TestTenantWithNamespacesStays deletes a tenant whose namespaces would be
 // nobody's.
 func TestTenantWithNamespacesStays(t *testing.T) {

@@ -113,9 +113,15 @@ func (r *reconciler) mark(ctx context.Context, ns *corev1.Namespace, labels, ann
 	if len(labels)+len(annotations) == 0 {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": ns.ResourceVersion, "labels": labels, "annotations": annotations,
-	}})
+	// No map at all would be null, which removes every label that there is.
+	change := map[string]any{"resourceVersion": ns.ResourceVersion}
+	if len(labels) > 0 {
+		change["labels"] = labels
+	}
+	if len(annotations) > 0 {
+		change["annotations"] = annotations
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": change})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -47,8 +48,8 @@ func newFacts(cfg *rest.Config, node string) (*facts, error) {
 }
 
 // follow fills the cache and calls changed at whatever may change a verdict,
-// until ctx ends.
-func (f *facts) follow(ctx context.Context, changed func()) error {
+// until ctx ends; what does so is one of parts.
+func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func()) error {
 	for _, object := range []client.Object{&redoubt.Tenant{}, &nodev1.RuntimeClass{}, metadata("Namespace"), metadata("Node")} {
 		informer, err := f.known.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 		if err != nil {
@@ -67,7 +68,7 @@ func (f *facts) follow(ctx context.Context, changed func()) error {
 			return err
 		}
 	}
-	go func() { _ = f.known.Start(ctx) }()
+	parts.Go(func() { _ = f.known.Start(ctx) }) // it returns nothing but nil
 	if !f.known.WaitForCacheSync(ctx) {
 		return errors.New("tenants, classes and namespaces cannot be read")
 	}

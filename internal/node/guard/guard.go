@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,12 +84,15 @@ func (g *Guard) Run(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	if err := g.facts.follow(ctx, func() { g.queue.Add(struct{}{}) }); err != nil {
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, g.queue.ShutDown)
+	if err := g.facts.follow(ctx, &parts, func() { g.queue.Add(struct{}{}) }); err != nil {
 		return fmt.Errorf("guard tenants' floors: %w", err)
 	}
-	defer context.AfterFunc(ctx, g.queue.ShutDown)()
-	swept := make(chan struct{})
-	go func() { defer close(swept); g.work(ctx, client) }()
+	parts.Go(func() { g.work(ctx, client) })
 	const pause = time.Second
 	for ctx.Err() == nil {
 		if err := g.serve(ctx); err != nil {
@@ -99,7 +103,6 @@ func (g *Guard) Run(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 	}
-	<-swept
 	return nil
 }
 
