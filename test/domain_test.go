@@ -49,7 +49,7 @@ func TestDomainBelongsToTheFirst(t *testing.T) {
 
 // No mapping gets a name that the platform gives, be it that of a service which
 // is still to come.
-func TestPlatformsNamesCannotBeClaimed(t *testing.T) {
+func TestDomainOfThePlatformCannotBeClaimed(t *testing.T) {
 	ns := namespace(t)
 	shell(t)
 	deployWeb(t, "web", ns, "never", "runc", "")

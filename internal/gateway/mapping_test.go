@@ -42,7 +42,7 @@ func TestMappedDomain(t *testing.T) {
 
 // The oldest mapping has the name, in whichever order they become known, and a
 // mapping leads into its own namespace alone.
-func TestDomainIsNotTakenAway(t *testing.T) {
+func TestMappedDomainIsNotTakenAway(t *testing.T) {
 	r := newRig(t)
 	r.service("hello", says("hello"), nil)
 	made := time.Now()

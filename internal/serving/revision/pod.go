@@ -21,7 +21,9 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 	no := false
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName:    rev.Name + "-deployment-", // no Deployment is there, but Knative's clients look for pods of that name
+			// Knative's clients look for pods of that name, though no
+			// Deployment is there.
+			GenerateName:    rev.Name + "-deployment-",
 			Namespace:       rev.Namespace,
 			Labels:          podLabels(rev),
 			Annotations:     podAnnotations(rev),
@@ -63,8 +65,8 @@ func newPod(rev *serving.Revision) *corev1.Pod {
 	return pod
 }
 
-// How a revision is routed changes while its pods stay, so they do not say it.
-
+// podAnnotations are the revision's, but for how it is routed: that changes
+// while its pods stay.
 func podAnnotations(rev *serving.Revision) map[string]string {
 	annotations := maps.Clone(rev.Annotations)
 	delete(annotations, serving.RoutingStateModifiedAnnotation)
