@@ -1,6 +1,8 @@
 package v1
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -108,4 +110,13 @@ type RouteStatusFields struct {
 // Address is an addressable's URL.
 type Address struct {
 	URL string `json:"url,omitempty"`
+}
+
+// PublicURL is where a host answers at a port of the gateway; 0 and 80 are not
+// shown.
+func PublicURL(host string, port int) string {
+	if port == 0 || port == 80 {
+		return "http://" + host
+	}
+	return fmt.Sprintf("http://%s:%d", host, port)
 }

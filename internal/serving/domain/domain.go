@@ -107,7 +107,7 @@ func (r *reconciler) report(ctx context.Context, m *v1beta1.DomainMapping, first
 	}
 	s := &m.Status
 	s.ObservedGeneration = m.Generation
-	s.URL = r.url(m.Name)
+	s.URL = serving.PublicURL(m.Name, r.opts.URLPort)
 	s.Address = &serving.Address{URL: s.URL}
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
 	for _, part := range []serving.Condition{ingress, resolved, r.claim(m.Name, first)} {
@@ -121,11 +121,4 @@ func (r *reconciler) report(ctx context.Context, m *v1beta1.DomainMapping, first
 		return nil
 	}
 	return client.IgnoreNotFound(r.client.Status().Patch(ctx, m, client.MergeFrom(before)))
-}
-
-func (r *reconciler) url(domain string) string {
-	if p := r.opts.URLPort; p != 0 && p != 80 {
-		return fmt.Sprintf("http://%s:%d", domain, p)
-	}
-	return "http://" + domain
 }

@@ -180,11 +180,7 @@ func (r *reconciler) url(prefix string, route *serving.Route) string {
 	if route.Labels[serving.VisibilityLabel] == serving.VisibilityClusterLocal {
 		return fmt.Sprintf("http://%s%s.%s.svc.cluster.local", prefix, route.Name, route.Namespace)
 	}
-	url := fmt.Sprintf("http://%s%s.%s.%s", prefix, route.Name, route.Namespace, r.opts.Domain)
-	if p := r.opts.URLPort; p != 0 && p != 80 {
-		url += fmt.Sprintf(":%d", p)
-	}
-	return url
+	return serving.PublicURL(fmt.Sprintf("%s%s.%s.%s", prefix, route.Name, route.Namespace, r.opts.Domain), r.opts.URLPort)
 }
 
 // ingress keeps the route's name inside the cluster.
