@@ -120,6 +120,15 @@ func namesOf(list client.ObjectList) ([]string, error) {
 	return names, nil
 }
 
+// each does something for every name, and goes on after one that fails.
+func each(names []string, do func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, do(name))
+	}
+	return errors.Join(errs...)
+}
+
 // withKind fills in apiVersion and kind, which the client leaves out, so that
 // what is printed can be applied again.
 func (c *connection) withKind(obj runtime.Object) (runtime.Object, error) {

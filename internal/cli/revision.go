@@ -80,15 +80,13 @@ func newRevisionDelete(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var errs []error
-			for _, name := range names {
+			return each(names, func(name string) error {
 				if err := w.remove(cmd.Context(), c, &serving.Revision{}, name); err != nil {
-					errs = append(errs, err)
-					continue
+					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "Revision '%s' deleted in namespace '%s'.\n", name, c.namespace)
-			}
-			return errors.Join(errs...)
+				return nil
+			})
 		},
 		ValidArgsFunction: complete(f, revisions),
 	}

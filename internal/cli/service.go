@@ -85,15 +85,13 @@ func newServiceDelete(a *app) *cobra.Command {
 					return err
 				}
 			}
-			var errs []error
-			for _, name := range names {
+			return each(names, func(name string) error {
 				if err := w.remove(cmd.Context(), c, &serving.Service{}, name); err != nil {
-					errs = append(errs, err)
-					continue
+					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "Service '%s' successfully deleted in namespace '%s'.\n", name, c.namespace)
-			}
-			return errors.Join(errs...)
+				return nil
+			})
 		},
 		ValidArgsFunction: complete(f, services),
 	}

@@ -149,15 +149,13 @@ func newTenantDelete(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var errs []error
-			for _, name := range names {
+			return each(names, func(name string) error {
 				if err := c.Delete(cmd.Context(), &redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-					errs = append(errs, err)
-					continue
+					return err
 				}
 				fmt.Fprintf(cmd.OutOrStdout(), "Tenant '%s' deleted.\n", name)
-			}
-			return errors.Join(errs...)
+				return nil
+			})
 		},
 		ValidArgsFunction: complete(f, tenants),
 	}
