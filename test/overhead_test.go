@@ -49,6 +49,16 @@ func TestDeclaredOverheadCoversAPod(t *testing.T) {
 // sandboxOf is the container runtime's id of a pod.
 func sandboxOf(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
+	found := sandboxes(t, pod)
+	if len(found) != 1 {
+		t.Fatalf("pod %s has the sandboxes %v, want one", pod.Name, found)
+	}
+	return found[0].Id
+}
+
+// sandboxes are what the container runtime has of a pod.
+func sandboxes(t *testing.T, pod *corev1.Pod) []*runtime.PodSandbox {
+	t.Helper()
 	client, conn, err := cri.Connect(shared.Inst.ContainerdSocket())
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +67,8 @@ func sandboxOf(t *testing.T, pod *corev1.Pod) string {
 	list, err := client.ListPodSandbox(t.Context(), &runtime.ListPodSandboxRequest{
 		Filter: &runtime.PodSandboxFilter{LabelSelector: map[string]string{"io.kubernetes.pod.uid": string(pod.UID)}},
 	})
-	if err != nil || len(list.Items) != 1 {
-		t.Fatalf("the sandbox of %s: %v, %v", pod.Name, list, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return list.Items[0].Id
+	return list.Items
 }

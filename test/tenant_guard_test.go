@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,6 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
-	"redoubt.dev/redoubt/internal/cri"
 	"redoubt.dev/redoubt/test/platform"
 )
 
@@ -33,19 +33,9 @@ func blind(t *testing.T, namespace string) {
 // ready says whether the container runtime runs a sandbox of the pod.
 func ready(t *testing.T, pod *corev1.Pod) bool {
 	t.Helper()
-	client, conn, err := cri.Connect(shared.Inst.ContainerdSocket())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	list, err := client.ListPodSandbox(t.Context(), &runtime.ListPodSandboxRequest{Filter: &runtime.PodSandboxFilter{
-		LabelSelector: map[string]string{"io.kubernetes.pod.uid": string(pod.UID)},
-		State:         &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(list.Items) > 0
+	return slices.ContainsFunc(sandboxes(t, pod), func(s *runtime.PodSandbox) bool {
+		return s.State == runtime.PodSandboxState_SANDBOX_READY
+	})
 }
 
 // started says whether a container of the pod has ever run.
