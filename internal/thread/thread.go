@@ -3,6 +3,7 @@
 package thread
 
 import (
+	"os/exec"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -28,4 +29,21 @@ func run(f, locked func()) {
 	<-next
 	runtime.UnlockOSThread()
 	locked()
+}
+
+// Start starts cmd, whose Pdeathsig shall mean the end of this process. The
+// kernel sends that signal when the thread which forked ends (prctl(2)), be
+// the process alive or not, so this thread lives as long as cmd. When ended is
+// closed cmd is waited for, and cmd.ProcessState says how it ended.
+func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
+	started, done := make(chan error), make(chan struct{})
+	Go(func() {
+		defer close(done)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // its state says it all
+		}
+	})
+	return done, <-started
 }

@@ -2,7 +2,9 @@ package thread
 
 import (
 	"os"
+	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -32,4 +34,45 @@ func TestNeverTheFirst(t *testing.T) {
 	if after, err := os.Readlink("/proc/self/ns/mnt"); err != nil || after != before {
 		t.Errorf("the process moved from %s to %s (%v)", before, after, err)
 	}
+}
+
+// TestStart ends the threads of everything else. The control: a process that
+// one of those started ends with it.
+func TestStart(t *testing.T) {
+	command := func() *exec.Cmd {
+		cmd := exec.Command("sleep", "infinity")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		return cmd
+	}
+	kept, lost := command(), command()
+	ended, err := Start(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error)
+	Go(func() { started <- lost.Start() })
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	_ = lost.Wait()
+	if status := lost.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+		t.Errorf("the control ended by %v", lost.ProcessState)
+	}
+	select {
+	case <-ended:
+		t.Errorf("the process ended by %v", kept.ProcessState)
+	default:
+	}
+	if err := kept.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	<-ended
+}
+
+func TestStartFails(t *testing.T) {
+	ended, err := Start(exec.Command("/nowhere"))
+	if err == nil {
+		t.Error("a program that is not there was started")
+	}
+	<-ended
 }

@@ -21,6 +21,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/instance"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // bootLimit bounds the boot of an instance on a slow machine.
@@ -31,8 +32,8 @@ type Platform struct {
 	Inst    instance.Instance
 	State   instance.State
 	Cluster kubernetes.Interface
-	process *os.Process   // nil where the instance is somebody else's
-	ended   chan struct{} // closed when process has ended
+	process *os.Process     // nil where the instance is somebody else's
+	ended   <-chan struct{} // closed when process has ended
 }
 
 // Program is the redoubt that is tested.
@@ -85,14 +86,10 @@ func (p *Platform) Up(flags ...string) error {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
+	if p.ended, err = thread.Start(cmd); err != nil {
 		return err
 	}
-	p.process, p.ended = cmd.Process, make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // its state says how it ended
-		close(p.ended)
-	}()
+	p.process = cmd.Process
 	for {
 		if state, err := p.Inst.LoadState(); err == nil && state.Ready && state.SupervisorPID == cmd.Process.Pid {
 			p.State = state

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"redoubt.dev/redoubt/internal/image/oci"
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // User and Password open a protected Registry.
@@ -70,12 +71,13 @@ func StartRegistry(t *testing.T, program string, protected bool) *Registry {
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	ended, err := thread.Start(cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("the registry said:\n%s", output.String())
 		}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt.dev/redoubt/internal/thread"
 )
 
 // Try maps a folder's file system, and one in memory as Kubernetes uses for
@@ -47,10 +49,15 @@ func namespace() (users *os.File, end func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	ended, err := thread.Start(cmd)
+	if err != nil {
 		return nil, nil, errors.Join(err, input.Close())
 	}
-	stop := func() error { return errors.Join(input.Close(), cmd.Wait()) }
+	stop := func() error {
+		err := input.Close()
+		<-ended
+		return err
+	}
 	users, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())

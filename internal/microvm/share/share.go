@@ -86,8 +86,7 @@ func pair() (ours net.Conn, theirs *os.File, err error) {
 	return ours, theirs, err
 }
 
-// spawn starts the process on a thread that lives as long as it: the kernel
-// ends the process with the thread that started it.
+// spawn starts the process.
 func spawn(ctx context.Context, f Folder, connection *os.File, said *bytes.Buffer) (ended <-chan struct{}, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -107,16 +106,7 @@ func spawn(ctx context.Context, f Folder, connection *os.File, said *bytes.Buffe
 		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
 	}
-	started, done := make(chan error), make(chan struct{})
-	thread.Go(func() {
-		defer close(done)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait() // it ends when nobody needs it any more
-		}
-	})
-	return done, <-started
+	return thread.Start(cmd) // it ends when nobody needs it any more
 }
 
 // await waits until the process serves, or has said why it does not.
