@@ -18,10 +18,8 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/containerd/nri/pkg/api"
-	"github.com/containerd/nri/pkg/stub"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -33,6 +31,7 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"redoubt.dev/redoubt/internal/cri"
+	"redoubt.dev/redoubt/internal/node/nri"
 )
 
 // Options say where the node's container runtime is.
@@ -93,44 +92,8 @@ func (g *Guard) Run(ctx context.Context) error {
 		return fmt.Errorf("guard tenants' floors: %w", err)
 	}
 	parts.Go(func() { g.work(ctx, client) })
-	const pause = time.Second
-	for ctx.Err() == nil {
-		if err := g.serve(ctx); err != nil {
-			slog.Error("guard tenants' floors", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
+	nri.Serve(ctx, nri.Plugin{Name: "redoubt", Index: "00", Socket: g.opts.NRI, Events: g, Connected: g.asked.Store})
 	return nil
-}
-
-// serve is asked by the container runtime until ctx ends or the runtime does.
-func (g *Guard) serve(ctx context.Context) error {
-	closed := make(chan struct{}, 1)
-	plugin, err := stub.New(g, stub.WithPluginName("redoubt"), stub.WithPluginIdx("00"), stub.WithSocketPath(g.opts.NRI),
-		stub.WithOnClose(func() {
-			select {
-			case closed <- struct{}{}:
-			default:
-			}
-		}))
-	if err != nil {
-		return err
-	}
-	if err := plugin.Start(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", g.opts.NRI, err)
-	}
-	g.asked.Store(true)
-	defer g.asked.Store(false)
-	select {
-	case <-ctx.Done():
-		plugin.Stop()
-		return nil
-	case <-closed:
-		return errors.New("the container runtime has ended the connection")
-	}
 }
 
 // Synchronize has everything looked at that was started before; the container
