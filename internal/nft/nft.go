@@ -1,0 +1,30 @@
+// Package nft applies rulesets with the program nft, in the network namespace
+// of the calling thread.
+package nft
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// Apply applies a script in one transaction: all of it, or nothing.
+func Apply(ctx context.Context, script string) error {
+	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		const enough = 500
+		why := strings.TrimSpace(stderr.String())
+		return fmt.Errorf("nft: %w: %s (is the package nftables installed?)", err, why[:min(len(why), enough)])
+	}
+	return nil
+}
+
+// HasTable says whether the namespace has a table of the family inet.
+func HasTable(ctx context.Context, name string) bool {
+	return exec.CommandContext(ctx, "nft", "list", "table", "inet", name).Run() == nil
+}

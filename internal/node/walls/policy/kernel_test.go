@@ -1,0 +1,158 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/nft"
+	"redoubt.dev/redoubt/internal/node/walls/ruleset"
+)
+
+// inside runs f in a network namespace of its own.
+func inside(t testing.TB, f func() error) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	path := fmt.Sprintf("/run/netns/redoubt-walls-test-%d", os.Getpid())
+	if err := netns.Create(path); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := netns.Delete(path); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := netns.Do(path, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// table is what the kernel has, in an order that does not follow from when
+// things were made.
+func table() ([]string, error) {
+	out, err := exec.Command("nft", "-j", "list", "table", "inet", ruleset.Table).Output()
+	if err != nil {
+		return nil, err
+	}
+	var listed struct {
+		Nftables []map[string]map[string]any `json:"nftables"`
+	}
+	if err := json.Unmarshal(out, &listed); err != nil {
+		return nil, err
+	}
+	var all []string
+	position := map[any]int{}
+	for _, object := range listed.Nftables {
+		for kind, fields := range object {
+			delete(fields, "handle")
+			if kind == "rule" {
+				position[fields["chain"]]++
+				fields["index"] = position[fields["chain"]]
+			}
+			text, err := json.Marshal(fields)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, kind+" "+string(text))
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// TestKernelTakesEveryChange takes a table from each case to the next, and
+// holds what has come of it against a table that is made anew.
+func TestKernelTakesEveryChange(t *testing.T) {
+	inside(t, func() error {
+		now := ruleset.Closed(netip.MustParsePrefix("198.18.0.0/16"))
+		if err := nft.Apply(t.Context(), now.Replace()); err != nil {
+			return err
+		}
+		for _, test := range cases {
+			next := Compile(world(read(t, "p", test.spec)))
+			if err := nft.Apply(t.Context(), ruleset.Change(now, next)); err != nil {
+				return fmt.Errorf("change to %q: %w", test.name, err)
+			}
+			now = next
+		}
+		changed, err := table()
+		if err != nil {
+			return err
+		}
+		if err := nft.Apply(t.Context(), now.Replace()); err != nil {
+			return err
+		}
+		made, err := table()
+		if !slices.Equal(changed, made) {
+			t.Errorf("changed to\n%s\nmade\n%s", changed, made)
+		}
+		return err
+	})
+}
+
+// crowd is a cluster of pods, ten in each namespace, with a policy and a tenant
+// for each namespace.
+func crowd(b *testing.B, pods int) *Cluster {
+	c := world()
+	c.Pods, c.Policies = nil, []*networkingv1.NetworkPolicy{}
+	for i := range pods {
+		namespace := fmt.Sprintf("n%d", i/10)
+		c.Pods = append(c.Pods, Pod{
+			Namespace: namespace, Labels: labels.Set{"app": fmt.Sprintf("app%d", i%3)},
+			Address: netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(i%250 + 2)}), Local: true,
+		})
+		if i%10 > 0 {
+			continue
+		}
+		c.Namespaces[namespace] = labels.Set{"redoubt.dev/tenant": namespace}
+		p := read(b, "p", `{podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{from: [{podSelector: {matchLabels: {app: app1}}}], ports: [{port: 8080}]}], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}`)
+		p.Namespace = namespace
+		c.Policies = append(c.Policies, p)
+	}
+	return c
+}
+
+// BenchmarkThousandPods makes the rules of a thousand pods in a hundred
+// tenants, each with a policy, and puts them into the kernel.
+func BenchmarkThousandPods(b *testing.B) {
+	c := crowd(b, 1000)
+	inside(b, func() error {
+		for b.Loop() {
+			if err := nft.Apply(b.Context(), Compile(c).Replace()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// BenchmarkOnePodAmongThousand takes a pod away, or gives it back.
+func BenchmarkOnePodAmongThousand(b *testing.B) {
+	c := crowd(b, 1000)
+	all := c.Pods
+	inside(b, func() error {
+		now := Compile(c)
+		if err := nft.Apply(b.Context(), now.Replace()); err != nil {
+			return err
+		}
+		for n := 1; b.Loop(); n++ {
+			c.Pods = all[:len(all)-n%2]
+			next := Compile(c)
+			if err := nft.Apply(b.Context(), ruleset.Change(now, next)); err != nil {
+				return err
+			}
+			now = next
+		}
+		return nil
+	})
+}
