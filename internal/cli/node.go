@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -12,13 +14,18 @@ import (
 func newNode() *cobra.Command {
 	var kubeconfig string
 	opts := node.Options{}
+	var pods string
+	var inside []string
 	cmd := &cobra.Command{
 		Use:   "node",
-		Short: "Label a node with the sandboxes that it offers, freeze its idle instances and keep tenants' floors",
+		Short: "Label a node with the sandboxes that it offers, freeze its idle instances, keep tenants' floors and walls",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.NodeName == "" {
 				return usage(errors.New("--node-name is missing: give the name of the Kubernetes node that this process runs on"))
+			}
+			if err := readRanges(&opts, pods, inside); err != nil {
+				return usage(err)
 			}
 			cfg, err := kube.Config(kubeconfig, "redoubt-node")
 			if err != nil {
@@ -36,5 +43,25 @@ func newNode() *cobra.Command {
 	flags.StringVar(&opts.CgroupRoot, "cgroup-root", "/", "control group that the kubelet's are below (its own --cgroup-root)")
 	flags.StringVar(&opts.NRI, "nri-socket", "", "container runtime's NRI socket, where sandboxes below their tenant's floor are refused (default: not checked here)")
 	flags.StringVar(&opts.CRI, "cri-socket", "/run/containerd/containerd.sock", "container runtime's CRI socket, to stop what runs below its floor")
+	flags.StringVar(&pods, "pod-range", "", "addresses of this node's pods, IPv4; with it and --nri-socket, walls between tenants and network policies are kept here (default: they are not)")
+	flags.StringArrayVar(&inside, "inside", nil, "further addresses that are not outside the cluster, such as those of services: no tenant's pods reach them (repeatable)")
 	return cmd
+}
+
+// readRanges reads what walls are built of.
+func readRanges(opts *node.Options, pods string, inside []string) (err error) {
+	if pods == "" {
+		return nil
+	}
+	if opts.PodRange, err = netip.ParsePrefix(pods); err != nil || !opts.PodRange.Addr().Is4() {
+		return fmt.Errorf("--pod-range: %q is no range of IPv4 addresses; write it like 10.244.0.0/24", pods)
+	}
+	for _, text := range inside {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil || !prefix.Addr().Is4() {
+			return fmt.Errorf("--inside: %q is no range of IPv4 addresses; write it like 10.96.0.0/12", text)
+		}
+		opts.Inside = append(opts.Inside, prefix)
+	}
+	return nil
 }

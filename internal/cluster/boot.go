@@ -139,8 +139,20 @@ func (b *boot) setUpNetwork() (err error) {
 	if b.link, err = network.Setup(b.inst.ID(), b.inst.NetNS(), b.opts.PodRange); err != nil {
 		return err
 	}
+	if err := b.wall(); err != nil {
+		return err
+	}
 	b.supervisor, err = supervise.New(b.inst.NetNS(), b.inst.LogDir(), b.group)
 	return err
+}
+
+// wall closes the pods' network until the node role knows who may send what
+// to whom; where there is no such role, it is open.
+func (b *boot) wall() error {
+	if b.opts.Bare {
+		return network.Open(b.inst.NetNS())
+	}
+	return network.Close(b.inst.NetNS(), b.opts.PodRange)
 }
 
 // makeGroups weighs the instance as what it is, a whole platform, not one more

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/cluster/network"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
 	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/microvm/template"
@@ -47,7 +48,10 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 		"--holds="+net.JoinHostPort(b.link.NodeIP.String(), strconv.Itoa(hold.Port)),
 		"--cgroup-root=/"+b.inst.ID(),
 		"--nri-socket="+b.nriSocket(),
-		"--cri-socket="+b.inst.ContainerdSocket())
+		"--cri-socket="+b.inst.ContainerdSocket(),
+		"--pod-range="+b.opts.PodRange.String(),
+		"--inside="+b.opts.ServiceRange.String(),
+		"--inside="+network.Links.String())
 	if shim := microVM(); shim != "" {
 		// As for shims: what is found out about machines is kept in one place.
 		node.Args = append(node.Args, "--guest-image="+filepath.Join(filepath.Dir(shim), filepath.Dir(microVMImage)))

@@ -2,7 +2,8 @@
 // labels the node with the sandboxes that its container runtime really
 // offers, which is what RuntimeClasses schedule by, and with what its virtual
 // machines really run under; it freezes instances of services that no gateway
-// needs; and it keeps tenants' floors, whatever the API server let in.
+// needs; it keeps tenants' floors, whatever the API server let in; and it keeps
+// the walls between tenants and what network policies say.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/node/guard"
+	"redoubt.dev/redoubt/internal/node/walls"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
 
@@ -51,6 +54,11 @@ type Options struct {
 	// NRI and CRI are the container runtime's sockets. Without the first the
 	// node does not check tenants' floors itself.
 	NRI, CRI string
+	// PodRange is where the node's pods have their addresses from. Without it,
+	// or without NRI, walls and network policies are not kept here.
+	PodRange netip.Prefix
+	// Inside are further addresses that are not outside the cluster.
+	Inside []netip.Prefix
 }
 
 type role struct {
@@ -61,6 +69,7 @@ type role struct {
 	labelled atomic.Bool              // the labels have been right once
 	machines atomic.Pointer[machines] // nil until it is known
 	guard    *guard.Guard             // nil where floors are not checked here
+	walls    *walls.Walls             // nil where they are not kept here
 	parts    sync.WaitGroup           // what runs beside the labels
 }
 
@@ -73,7 +82,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	r := newRole(client, opts.NodeName)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts)); err != nil {
+	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts)); err != nil {
 		return err
 	}
 	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
@@ -134,6 +143,25 @@ func (r *role) keepFloors(ctx context.Context, fail context.CancelCauseFunc, cfg
 	return nil
 }
 
+// keepWalls begins to keep walls and network policies; a failure later on ends
+// the role.
+func (r *role) keepWalls(ctx context.Context, fail context.CancelCauseFunc, cfg *rest.Config, opts Options) error {
+	if opts.NRI == "" || !opts.PodRange.IsValid() {
+		return nil
+	}
+	w, err := walls.New(cfg, walls.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, PodRange: opts.PodRange, Inside: opts.Inside})
+	if err != nil {
+		return fmt.Errorf("set up walls: %w", err)
+	}
+	r.walls = w
+	r.parts.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			fail(err)
+		}
+	})
+	return nil
+}
+
 func newRole(client kubernetes.Interface, name string) *role {
 	one := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
@@ -162,6 +190,10 @@ func (r *role) health() http.Handler {
 		}
 		if r.guard != nil && !r.guard.Ready() {
 			http.Error(w, "the container runtime does not ask whether sandboxes keep their floors", http.StatusServiceUnavailable)
+			return
+		}
+		if r.walls != nil && !r.walls.Ready() {
+			http.Error(w, "the walls do not stand yet", http.StatusServiceUnavailable)
 		}
 	})
 	return mux

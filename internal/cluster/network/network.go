@@ -5,27 +5,28 @@
 package network
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
 	"net/netip"
-	"os/exec"
-	"strings"
+	"os"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/nft"
+	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
 
 // Uplink is the name, inside the namespace, of the link to the host.
 const Uplink = "uplink"
 
-// links is where each instance takes four addresses from: TEST-NET-2 (RFC
+// Links is where each instance takes four addresses from: TEST-NET-2 (RFC
 // 5737), which is nobody's network.
-var links = netip.MustParsePrefix("198.51.100.0/24")
+var Links = netip.MustParsePrefix("198.51.100.0/24")
 
 // Link is the connection between the host and one namespace.
 type Link struct {
@@ -55,12 +56,12 @@ func Setup(id, nsPath string, pods netip.Prefix) (Link, error) {
 		if err := configureInside(link); err != nil {
 			return err
 		}
-		return nft(insideRules(pods, link.NodeIP))
+		return nft.Apply(context.Background(), insideRules(pods, link.NodeIP))
 	})
 	if err != nil {
 		return Link{}, fmt.Errorf("set up network namespace: %w", err)
 	}
-	if err := nft(hostRules(id, link)); err != nil {
+	if err := nft.Apply(context.Background(), hostRules(id, link)); err != nil {
 		return Link{}, fmt.Errorf("set up the host's side of the network: %w", err)
 	}
 	return link, nil
@@ -73,9 +74,34 @@ func Teardown(id, nsPath string) error {
 		errs = append(errs, netlink.LinkDel(l))
 	}
 	// "add" first, so that deleting what is not there is no error.
-	errs = append(errs, nft(fmt.Sprintf("add table inet %s\ndelete table inet %s\n", id, id)), netns.Delete(nsPath))
+	errs = append(errs, nft.Apply(context.Background(), fmt.Sprintf("add table inet %s\ndelete table inet %s\n", id, id)), netns.Delete(nsPath))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove network: %w", err)
+	}
+	return nil
+}
+
+// Close keeps pods from sending and being sent anything until the node role
+// has put its rules in place; what it has put there stays.
+func Close(nsPath string, pods netip.Prefix) error {
+	err := netns.Do(nsPath, func() error {
+		ctx := context.Background()
+		if nft.HasTable(ctx, ruleset.Table) {
+			return nil
+		}
+		return nft.Apply(ctx, ruleset.Closed(pods).Replace())
+	})
+	if err != nil {
+		return fmt.Errorf("close the pods' network: %w", err)
+	}
+	return nil
+}
+
+// Open takes away what Close and the node role have put in place.
+func Open(nsPath string) error {
+	err := netns.Do(nsPath, func() error { return nft.Apply(context.Background(), ruleset.Remove()) })
+	if err != nil {
+		return fmt.Errorf("open the pods' network: %w", err)
 	}
 	return nil
 }
@@ -175,7 +201,22 @@ func configureInside(link Link) error {
 	if err := writeSysctl("net/ipv4/conf/all/rp_filter", "1"); err != nil {
 		return err
 	}
+	// Pods have addresses of IPv4 alone. With IPv6 on, their links would have a
+	// second, link-local way to the node, which nobody judges.
+	if exists(sysctlPath(newLinksIPv6)) {
+		if err := writeSysctl(newLinksIPv6, "1"); err != nil {
+			return err
+		}
+	}
 	return writeSysctl("net/ipv4/ip_forward", "1")
+}
+
+// newLinksIPv6 turns IPv6 off on links that are made later.
+const newLinksIPv6 = "net/ipv6/conf/default/disable_ipv6"
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func addAddress(l netlink.Link, ip netip.Addr, bits int) error {
@@ -192,7 +233,7 @@ func addressOf(l netlink.Link) (netip.Prefix, bool) {
 		return netip.Prefix{}, false
 	}
 	prefix, ok := toPrefix(addresses[0].IPNet)
-	return prefix, ok && links.Contains(prefix.Addr())
+	return prefix, ok && Links.Contains(prefix.Addr())
 }
 
 func peerInside(nsPath string) bool {
@@ -215,7 +256,7 @@ func freePrefix() (netip.Prefix, error) {
 			taken = append(taken, p)
 		}
 	}
-	return firstFree(links, taken)
+	return firstFree(Links, taken)
 }
 
 func firstFree(within netip.Prefix, taken []netip.Prefix) (netip.Prefix, error) {
@@ -261,16 +302,4 @@ func uplinkMTU() int {
 		}
 	}
 	return ethernet
-}
-
-// nft applies a ruleset in one transaction.
-func nft(rules string) error {
-	cmd := exec.Command("nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(rules)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("nft: %w: %s (is the package nftables installed?)", err, strings.TrimSpace(stderr.String()))
-	}
-	return nil
 }

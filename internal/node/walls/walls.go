@@ -1,0 +1,224 @@
+// Package walls keeps, on a node, who may send what to whom: tenants are walled
+// off from one another and from the node, and network policies are enforced,
+// for pods of every class, by one table of nftables in the node's network.
+//
+// Nothing is open before it is known. Through the Node Resource Interface (NRI)
+// a pod gets its rules after it has its address and before its first container;
+// an address that is nobody's has no network. The table stays when this process
+// ends, and is replaced in one transaction when it is started again. Where the
+// kernel does not take a change, all of the table is made anew; where it does
+// not take that either, the pods' network is closed.
+package walls
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/containerd/nri/pkg/api"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"redoubt.dev/redoubt/internal/cri"
+	"redoubt.dev/redoubt/internal/nft"
+	"redoubt.dev/redoubt/internal/node/nri"
+	"redoubt.dev/redoubt/internal/node/walls/policy"
+	"redoubt.dev/redoubt/internal/node/walls/ruleset"
+)
+
+// Options say what is walled.
+type Options struct {
+	NodeName string
+	// NRI and CRI are the container runtime's sockets.
+	NRI, CRI string
+	// PodRange is where the node's pods have their addresses from.
+	PodRange netip.Prefix
+	// Inside are further addresses that are not outside the cluster: those of
+	// services and of what carries nodes.
+	Inside []netip.Prefix
+}
+
+// Walls are one node's.
+type Walls struct {
+	opts    Options
+	facts   *facts
+	runtime runtime.RuntimeServiceClient
+	asked   atomic.Bool
+	// queue has one key: make the table what it is to be.
+	queue workqueue.TypedRateLimitingInterface[struct{}]
+
+	mu sync.Mutex
+	// sandboxes are those that run here, by their own names. Guarded by mu.
+	sandboxes map[string]sandbox
+	// now is what the table has; nil while that is not known. Guarded by mu.
+	now *ruleset.Ruleset
+}
+
+// New makes walls; nothing happens before Run.
+func New(cfg *rest.Config, opts Options) (*Walls, error) {
+	facts, err := newFacts(cfg, &opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Walls{
+		opts:      opts,
+		facts:     facts,
+		sandboxes: map[string]sandbox{},
+		queue:     workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[struct{}]()),
+	}, nil
+}
+
+// Ready says whether the walls stand and new pods get theirs in time.
+func (w *Walls) Ready() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now != nil && w.asked.Load()
+}
+
+// Run keeps the walls until ctx ends.
+func (w *Walls) Run(ctx context.Context) error {
+	client, conn, err := cri.Connect(w.opts.CRI)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	w.runtime = client
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, w.queue.ShutDown)
+	if err := w.facts.follow(ctx, &parts, func() { w.queue.Add(struct{}{}) }); err != nil {
+		return fmt.Errorf("keep walls: %w", err)
+	}
+	parts.Go(func() { w.work(ctx) })
+	nri.Serve(ctx, nri.Plugin{Name: "redoubt-walls", Index: "01", Socket: w.opts.NRI, Events: w, Connected: w.asked.Store})
+	return nil
+}
+
+// Synchronize learns what runs here already, and makes the first table of it.
+func (w *Walls) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*api.Container) ([]*api.ContainerUpdate, error) {
+	// Those that have ended are among the pods, and their addresses may be
+	// others' by now.
+	list, err := w.runtime.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{
+		Filter: &runtime.PodSandboxFilter{State: &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list sandboxes: %w", err)
+	}
+	ready := map[string]bool{}
+	for _, s := range list.Items {
+		ready[s.Id] = true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.sandboxes)
+	for _, pod := range pods {
+		if s, ok := w.sandboxOf(pod); ok && ready[pod.Id] {
+			w.sandboxes[pod.Id] = s
+		}
+	}
+	err = w.program(ctx)
+	if err == nil {
+		slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.now.Chains))
+	}
+	return nil, err
+}
+
+// RunPodSandbox gives a sandbox its rules; without them it is refused.
+func (w *Walls) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
+	s, ok := w.sandboxOf(pod)
+	if !ok {
+		return nil // it has the node's network
+	}
+	if err := w.facts.await(ctx, pod.Namespace); err != nil {
+		return fmt.Errorf("wall pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, other := range w.sandboxes {
+		if other.address == s.address {
+			delete(w.sandboxes, id) // its end was not heard
+		}
+	}
+	w.sandboxes[pod.Id] = s
+	if err := w.program(ctx); err != nil {
+		delete(w.sandboxes, pod.Id)
+		return fmt.Errorf("wall pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// StopPodSandbox takes a sandbox's network, before its address is free for
+// others.
+func (w *Walls) StopPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.sandboxes[pod.Id]; !ok {
+		return nil
+	}
+	delete(w.sandboxes, pod.Id)
+	return w.program(ctx)
+}
+
+// RemovePodSandbox is told of sandboxes that could not be started, too.
+func (w *Walls) RemovePodSandbox(ctx context.Context, pod *api.PodSandbox) error {
+	return w.StopPodSandbox(ctx, pod)
+}
+
+func (w *Walls) work(ctx context.Context) {
+	for {
+		key, stopped := w.queue.Get()
+		if stopped {
+			return
+		}
+		if err := w.update(ctx); err != nil && ctx.Err() == nil {
+			slog.Error("keep walls", "error", err)
+			w.queue.AddRateLimited(key)
+		} else {
+			w.queue.Forget(key)
+		}
+		w.queue.Done(key)
+	}
+}
+
+// update makes the table follow the cluster. Before the container runtime has
+// said what runs, the table of an earlier process stays.
+func (w *Walls) update(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.asked.Load() {
+		return nil
+	}
+	return w.program(ctx)
+}
+
+// program makes the table what it is to be; w.mu is held.
+func (w *Walls) program(ctx context.Context) error {
+	cluster, err := w.facts.cluster(ctx, w.sandboxes)
+	if err != nil {
+		return err
+	}
+	want := policy.Compile(cluster)
+	if w.now != nil {
+		script := ruleset.Change(w.now, want)
+		if script == "" {
+			return nil
+		}
+		if err = nft.Apply(ctx, script); err == nil {
+			w.now = want
+			return nil
+		}
+		slog.Error("change walls", "error", err)
+	}
+	w.now = nil
+	if err = nft.Apply(ctx, want.Replace()); err == nil {
+		w.now = want
+		return nil
+	}
+	return fmt.Errorf("make walls: %w; the pods' network is closed (%v)", err, nft.Apply(ctx, ruleset.Closed(w.opts.PodRange).Replace()))
+}
