@@ -6,7 +6,9 @@ package runtimes
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -24,13 +26,13 @@ type Runtime struct {
 	Packages, Exclude []string
 	// Prepare is a command in the image that makes its start faster.
 	Prepare []string
-	// Server is the server's file in this package, and Command runs it where
-	// it is in the image.
+	// Server is the server's file in this package, or the folder of a Go
+	// program, which is compiled. Command runs it where it is in the image.
 	Server  string
 	Command []string
 }
 
-//go:embed python3/server.py nodejs/server.js
+//go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java binary/*.go
 var servers embed.FS
 
 var all = map[string]Runtime{
@@ -55,6 +57,42 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		Server:   "nodejs/server.js",
 		Command:  []string{"/usr/bin/node", "/server.js"},
 	},
+	"ruby": {
+		Name: "ruby", Extension: ".rb",
+		Image:    "localhost/redoubt/ruby:latest",
+		Packages: []string{"ruby"},
+		Server:   "ruby/server.rb",
+		// Text is UTF-8, although an image has no locale.
+		Command: []string{"/usr/bin/ruby", "-E", "UTF-8:UTF-8", "/server.rb"},
+	},
+	"php": {
+		Name: "php", Extension: ".php",
+		Image:    "localhost/redoubt/php:latest",
+		Packages: []string{"php-cli"},
+		Server:   "php/server.php",
+		// No php.ini: the distribution's scripts write it. Errors belong into
+		// the log, the function's limit is its sandbox's.
+		Command: []string{"/usr/bin/php.default", "-n", "-d", "display_errors=stderr", "-d", "memory_limit=-1",
+			"-d", "extension=posix", "-d", "extension=ctype", "-d", "extension=iconv", "-d", "extension=tokenizer", "/server.php"},
+	},
+	"java": {
+		Name: "java", Extension: ".java",
+		Image:    "localhost/redoubt/java:latest",
+		Packages: []string{"default-jre-headless"}, // the compiler is in it
+		Server:   "java/Server.java",
+		// A function starts often and lives shortly: the quick compiler and
+		// the small collector suit it.
+		Command: []string{"/usr/lib/jvm/default-java/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
+			"-Djava.security.manager=allow", "-Dsun.net.httpserver.nodelay=true", "/Server.java"},
+	},
+	"binary": {
+		Name:  "binary",
+		Image: "localhost/redoubt/binary:latest",
+		// What a program or a script is likely to need.
+		Packages: []string{"bash", "coreutils", "grep", "sed", "mawk", "libstdc++6"},
+		Server:   "binary",
+		Command:  []string{"/server"},
+	},
 }
 
 // Get returns the runtime called name. The error lists those there are.
@@ -69,5 +107,25 @@ func Get(name string) (Runtime, error) {
 // Names lists the runtimes.
 func Names() []string { return slices.Sorted(maps.Keys(all)) }
 
-// Source is the server's program.
-func (r Runtime) Source() ([]byte, error) { return servers.ReadFile(r.Server) }
+// Files are the server's program, by their names.
+func (r Runtime) Files() (map[string][]byte, error) {
+	names := []string{r.Server}
+	if r.Compiled() {
+		var err error
+		if names, err = fs.Glob(servers, r.Server+"/*.go"); err != nil {
+			return nil, err
+		}
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		data, err := servers.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		files[path.Base(name)] = data
+	}
+	return files, nil
+}
+
+// Compiled says whether the server is a Go program.
+func (r Runtime) Compiled() bool { return path.Ext(r.Server) == "" }

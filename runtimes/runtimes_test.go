@@ -3,6 +3,7 @@ package runtimes
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,15 +17,20 @@ import (
 	"time"
 )
 
-// The same functions in every language; each runtime passes the same table.
+// sources are the same functions in every language. The handler "run" calls
+// the one that the event's type names, so that one server passes the whole
+// table and what one call breaks would show in the next.
 var sources = map[string]string{
 	"python3": `
 import os, time
-loaded = 0
+def run(event, context):
+    return globals()[event["event-type"]](event, context)
+def three(event, context, more):
+    return "never"
 def echo(event, context):
     return event["data"]
 def kind(event, context):
-    return type(event["data"]).__name__ in ("dict", "bytes") and ("object" if isinstance(event["data"], dict) else "bytes") or "text"
+    return {dict: "object", bytes: "bytes"}.get(type(event["data"]), "text")
 def about(event, context):
     return event["event-id"] + " " + event["event-type"] + " " + context["function-name"] + " " + context["timeout"]
 def obj(event, context):
@@ -35,15 +41,20 @@ def leave(event, context):
     os._exit(3)
 def loop(event, context):
     while True: pass
-def sleep(event, context):
-    time.sleep(0.5)
-    return "slept"
+def meet(event, context):
+    open(event["data"] + "/" + event["event-id"], "w").close()
+    while len(os.listdir(event["data"])) < 4: time.sleep(0.01)
+    return "met"
 def nothing(event, context):
     return None
+def big(event, context):
+    return "x" * (65 << 20)
 `,
 	"nodejs": `
+const fs = require('fs');
 const kindOf = (d) => Buffer.isBuffer(d) ? 'bytes' : typeof d === 'object' ? 'object' : 'text';
-module.exports = {
+const all = {
+  run: (event, context) => all[event['event-type']](event, context),
   echo: (event) => event.data,
   kind: (event) => kindOf(event.data),
   about: (event, context) => event['event-id'] + ' ' + event['event-type'] + ' ' + context['function-name'] + ' ' + context.timeout,
@@ -51,32 +62,203 @@ module.exports = {
   fail: () => { throw new Error('bad day'); },
   leave: () => process.exit(3),
   loop: () => { for (;;); },
-  sleep: async () => { await new Promise((r) => setTimeout(r, 500)); return 'slept'; },
+  meet: async (event) => {
+    fs.writeFileSync(event.data + '/' + event['event-id'], '');
+    while (fs.readdirSync(event.data).length < 4) await new Promise((r) => setTimeout(r, 10));
+    return 'met';
+  },
   nothing: () => null,
+  big: () => 'x'.repeat(65 << 20),
+  three: 3,
 };
+module.exports = all;
+`,
+	"ruby": `
+def run(event, context)
+  send(event[:'event-type'], event, context)
+end
+def three(event, context, more) = 'never'
+def echo(event, _context) = event[:data]
+def kind(event, _context)
+  return 'object' if event['data'].is_a?(Hash)
+  event[:data].encoding == Encoding::BINARY ? 'bytes' : 'text'
+end
+def about(event, context)
+  "#{event['event-id']} #{event['event-type']} #{context['function-name']} #{context[:timeout]}"
+end
+def obj(_event, _context) = { answer: 42 }
+def fail(_event, _context) = raise('bad day')
+def leave(_event, _context) = exit!(3)
+def loop(_event, _context)
+  while true do end
+end
+def meet(event, _context)
+  File.write("#{event[:data]}/#{event['event-id']}", '')
+  sleep(0.01) while Dir.children(event[:data]).size < 4
+  'met'
+end
+def nothing(_event, _context) = nil
+def big(_event, _context) = 'x' * (65 << 20)
+`,
+	"php": `<?php
+function run($event, $context) { return ('_' . $event->{'event-type'})($event, $context); }
+function three($event, $context, $more) { return 'never'; }
+function _echo($event) { return $event->data; }
+function _kind($event) {
+    if (is_object($event->data)) return 'object';
+    return preg_match('//u', $event->data) ? 'text' : 'bytes';
+}
+function _about($event, $context) {
+    return $event->{'event-id'} . ' ' . $event->{'event-type'} . ' ' . $context->{'function-name'} . ' ' . $context->timeout;
+}
+function _obj() { return ['answer' => 42]; }
+function _fail() { throw new Exception('bad day'); }
+function _leave() { exit(3); }
+function _loop() { while (true); }
+function _meet($event) {
+    touch($event->data . '/' . $event->{'event-id'});
+    while (count(scandir($event->data)) < 4 + 2) usleep(10000);
+    return 'met';
+}
+function _nothing() { return null; }
+function _big() { return str_repeat('x', 65 << 20); }
+`,
+	"java": `
+import io.kubeless.Context;
+import io.kubeless.Event;
+import java.io.File;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+public class test {
+    public Object run(Event event, Context context) throws Exception {
+        switch (event.EventType) {
+        case "echo": return event.Data;
+        case "kind": return event.Data == null ? "bytes" : event.Data.startsWith("{") ? "object" : "text";
+        case "about": return event.EventID + " " + event.EventType + " " + context.FunctionName + " " + context.Timeout;
+        case "obj": return Map.of("answer", 42);
+        case "fail": throw new IllegalStateException("bad day");
+        case "leave": System.exit(3);
+        case "loop": while (true) { }
+        case "meet":
+            Files.createFile(Path.of(event.Data, event.EventID));
+            while (new File(event.Data).list().length < 4) Thread.sleep(10);
+            return "met";
+        case "big": return "x".repeat(65 << 20);
+        }
+        return null;
+    }
+    public String three(Event event, Context context, String more) { return "never"; }
+}
+`,
+	"binary": `#!/bin/bash
+case "$EVENT_TYPE" in
+echo) cat ;;
+kind) case "$CONTENT_TYPE" in application/json) echo -n object ;; application/octet-stream) echo -n bytes ;; *) echo -n text ;; esac ;;
+about) echo -n "$EVENT_ID $EVENT_TYPE $FUNC_NAME $FUNC_TIMEOUT" ;;
+obj) echo -n '{"answer":42}' ;;
+fail) echo bad day >&2; exit 1 ;;
+leave) exit 3 ;;
+loop) while :; do :; done ;;
+meet) dir=$(cat); : > "$dir/$EVENT_ID"; while [ $(ls "$dir" | wc -l) -lt 4 ]; do sleep 0.02; done; echo -n met ;;
+big) head -c 68157440 /dev/zero ;;
+esac
 `,
 }
 
-var programs = map[string]string{"python3": "python3", "nodejs": "node"}
+// broken are sources that the language does not take.
+var broken = map[string]struct{ source, says string }{
+	"python3": {"def run(event, context):\n    return 'Hello\n", "test.py, line 2"},
+	"nodejs":  {"module.exports = { run: () => 'Hello\n };\n", "SyntaxError"},
+	"ruby":    {"def run(event, context)\n  'Hello'\n", "test.rb:2: syntax error"},
+	"php":     {"<?php\nfunction run($event, $context) { return 'Hello'\n}\n", "ParseError in line 3"},
+	"java":    {"public class test {\n  public String run() { return \"Hello\" }\n}\n", "line 2: ';' expected"},
+	"binary":  {"#!/no/such/interpreter\n", "cannot be started"},
+}
 
-// start runs a runtime's server with a source and returns its address.
-func start(t *testing.T, r Runtime, source, handler string) string {
+// signatures are what a function that takes other arguments is answered with,
+// in the languages that mind. Node.js has no signatures, so that there it is
+// no function at all.
+var signatures = map[string]string{
+	"python3": "missing 1 required positional argument",
+	"nodejs":  "test.js has no function three",
+	"ruby":    "wrong number of arguments",
+	"php":     "Too few arguments",
+	"java":    "takes other arguments than an event and a context",
+	"binary":  "test has no function three",
+}
+
+// server is one that runs.
+type server struct {
+	url string
+	log *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
+}
+
+// command is the runtime's command on this machine: that of its image, with
+// the server in a folder of the test.
+func command(t *testing.T, r Runtime, dir string) []string {
 	t.Helper()
-	program, err := exec.LookPath(programs[r.Name])
-	if err != nil {
-		t.Fatalf("the program %s is missing; install it with: make test", programs[r.Name])
-	}
-	dir := t.TempDir()
-	server := filepath.Join(dir, filepath.Base(r.Server))
-	code, err := r.Source()
+	files, err := r.Files()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, data := range map[string][]byte{server: code, filepath.Join(dir, "test"+r.Extension): []byte(source)} {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
+	if r.Compiled() {
+		program := filepath.Join(dir, "server")
+		if out, err := exec.Command("go", "build", "-o", program, "./"+r.Server).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
+		return []string{program}
 	}
+	var args []string
+	for _, arg := range r.Command {
+		if data, ok := files[filepath.Base(arg)]; ok {
+			arg = filepath.Join(dir, filepath.Base(arg))
+			if err := os.WriteFile(arg, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		args = append(args, arg)
+	}
+	if _, err := os.Stat(args[0]); err != nil {
+		t.Fatalf("the program is missing: %v; install it with: make test", err)
+	}
+	return args
+}
+
+// Times that a call may take, in seconds: hasty where it must run out.
+const (
+	patient = "60"
+	hasty   = "2"
+)
+
+// start runs a runtime's server with a source.
+func start(t *testing.T, r Runtime, source, handler, timeout string) server {
+	t.Helper()
+	if r.Name == "binary" && handler == "run" {
+		handler = "stdio"
+	}
+	dir, folder := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "test"+r.Extension), []byte(source), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	args := command(t, r, dir)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -84,33 +266,49 @@ func start(t *testing.T, r Runtime, source, handler string) string {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	_ = l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, server)
-	cmd.Env = append(os.Environ(), "MOD_NAME=test", "FUNC_HANDLER="+handler, "FUNC_NAME=f", "FUNC_TIMEOUT=2", "FUNC_PORT="+port, "FUNC_FOLDER="+dir)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "MOD_NAME=test", "FUNC_HANDLER="+handler, "FUNC_NAME=f", "FUNC_TIMEOUT="+timeout, "FUNC_PORT="+port, "FUNC_FOLDER="+folder)
+	log := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	url := "http://127.0.0.1:" + port
-	for range 500 {
-		if resp, err := http.Get(url + "/healthz"); err == nil {
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s wrote: %.2000s", r.Name, log)
+		}
+	})
+	s := server{"http://127.0.0.1:" + port, log}
+	for range 1500 {
+		if resp, err := http.Get(s.url + "/healthz"); err == nil {
 			resp.Body.Close()
-			return url
+			return s
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatal("the server never became healthy")
-	return ""
+	t.Fatalf("the server never became healthy")
+	return server{}
 }
 
-func call(t *testing.T, url, kind string, body []byte) (int, string) {
+// call makes one, for the function that an event's type names.
+func (s server) call(t *testing.T, function, kind, body string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, url+"/", bytes.NewReader(body))
+	return s.callAs(t, "id-1", function, kind, body)
+}
+
+func (s server) callAs(t *testing.T, id, function, kind, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, s.url+"/", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", kind)
-	req.Header.Set("event-id", "id-1")
-	req.Header.Set("event-type", "kind-1")
+	req.Header.Set("event-id", id)
+	req.Header.Set("event-type", function)
+	req.Header.Set("X-Request-Id", "request-"+function)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -123,124 +321,222 @@ func call(t *testing.T, url, kind string, body []byte) (int, string) {
 	return resp.StatusCode, string(answer)
 }
 
-func TestContract(t *testing.T) {
-	large := strings.Repeat("x", 5<<20)
+func (s server) get(t *testing.T, path string) string {
+	t.Helper()
+	resp, err := http.Get(s.url + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", path, resp.Status, err)
+	}
+	return string(text)
+}
+
+// eachRuntime runs a test for all of them at the same time.
+func eachRuntime(t *testing.T, test func(t *testing.T, r Runtime)) {
 	for _, name := range Names() {
-		r, err := Get(name)
-		if err != nil {
-			t.Fatal(err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := Get(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test(t, r)
+		})
+	}
+}
+
+// TestConformance is what every runtime passes.
+func TestConformance(t *testing.T) {
+	large := strings.Repeat("x", 5<<20)
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		s := start(t, r, sources[r.Name], "run", patient)
+		if got := s.get(t, "/healthz"); got != "OK" {
+			t.Errorf("a function that runs says of its health: %q", got)
 		}
+		calls, failures := 0, 0
 		for _, tc := range []struct {
-			handler, kind, body string
-			status              int
-			want                string
+			function, kind, body string
+			status               int
+			want                 string
 		}{
-			{"echo", "text/plain", "Hello world!", 200, "Hello world!"},
-			{"echo", "application/json", `{"a":[1]}`, 200, `{"a":[1]}`},
+			{"echo", "text/plain", "Hello wörld!", 200, "Hello wörld!"},
+			{"echo", "application/json", `{"a":[1,{"b":"ö\"\n"},null,-1.5e3,true]}`, 200, `{"a":[1,{"b":"ö\"\n"},null,-1500.0,true]}`},
 			{"echo", "text/plain", large, 200, large},
+			{"echo", "text/plain", strings.Repeat("x", 17<<20), 413, "larger than 16 MiB"},
 			{"kind", "application/json", `{"a":1}`, 200, "object"},
 			{"kind", "text/plain", "plain", 200, "text"},
 			{"kind", "application/octet-stream", "\xff\xfe\x00", 200, "bytes"},
-			{"about", "text/plain", "", 200, "id-1 kind-1 f 2"},
+			{"about", "text/plain", "", 200, "id-1 about f 60"},
 			{"obj", "text/plain", "", 200, `{"answer":42}`},
 			{"nothing", "text/plain", "", 200, ""},
 			{"fail", "text/plain", "", 500, "bad day"},
 			{"leave", "text/plain", "", 500, "without an answer"},
-			{"loop", "text/plain", "", 408, "2 seconds"},
+			{"big", "text/plain", "", 500, "larger than 64 MiB"},
 			{"echo", "application/json", `{"a":`, 400, "not the JSON"},
-			{"absent", "text/plain", "", 500, "has no function absent"},
+			{"echo", "application/json", `{"a":1,}`, 400, "not the JSON"},
 		} {
-			t.Run(name+"/"+tc.handler+"/"+tc.want[:min(len(tc.want), 12)], func(t *testing.T) {
-				t.Parallel()
-				url := start(t, r, sources[name], tc.handler)
-				for range 2 { // the second call shows that the first did no harm
-					status, got := call(t, url, tc.kind, []byte(tc.body))
-					got = strings.ReplaceAll(got, " ", "")
-					want := strings.ReplaceAll(tc.want, " ", "")
-					if status != tc.status || tc.status == 200 && got != want || !strings.Contains(got, want) {
-						t.Fatalf("got %d %.200q, want %d %.200q", status, got, tc.status, want)
-					}
+			for range 2 { // the second call shows that the first did no harm
+				status, got := s.call(t, tc.function, tc.kind, tc.body)
+				calls++
+				if tc.status >= 400 {
+					failures++
+				}
+				if status != tc.status || !same(tc.status, tc.kind, got, tc.want) {
+					t.Errorf("%s %.40q: got %d %.200q, want %d %.200q", tc.function, tc.body, status, got, tc.status, tc.want)
+				}
+			}
+		}
+		s.checkMetrics(t, calls, failures)
+		s.checkLog(t, map[string]float64{"request-echo": 200, "request-fail": 500})
+	})
+}
+
+// same compares answers: as JSON where they are such, to the letter otherwise;
+// a failure need only say what it must.
+func same(status int, kind, got, want string) bool {
+	if status != http.StatusOK {
+		return strings.Contains(got, want)
+	}
+	var a, b any
+	if json.Unmarshal([]byte(got), &a) != nil || json.Unmarshal([]byte(want), &b) != nil {
+		return got == want
+	}
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return bytes.Equal(x, y)
+}
+
+func (s server) checkMetrics(t *testing.T, calls, failures int) {
+	t.Helper()
+	text := s.get(t, "/metrics")
+	for name, want := range map[string]int{"function_calls_total": calls, "function_failures_total": failures, "function_duration_seconds_count": calls} {
+		data, _ := json.Marshal(want)
+		if line := name + `{method="POST"} ` + string(data) + "\n"; !strings.Contains(text, line) {
+			t.Errorf("no line %q in:\n%s", line, text)
+		}
+	}
+	if !strings.Contains(text, `function_duration_seconds_sum{method="POST"} `) {
+		t.Errorf("no duration in:\n%s", text)
+	}
+}
+
+// checkLog looks for the lines of calls, by their ids, with these statuses.
+func (s server) checkLog(t *testing.T, want map[string]float64) {
+	t.Helper()
+	for text := range strings.Lines(s.log.String()) {
+		var line struct {
+			Method, Path, ID, Error string
+			Status, Seconds         float64
+		}
+		if json.Unmarshal([]byte(text), &line) != nil || line.Status != want[line.ID] {
+			continue
+		}
+		if line.Method != "POST" || line.Path != "/" || (line.Error == "") != (line.Status < 400) {
+			t.Errorf("the log says %s", text)
+		}
+		delete(want, line.ID)
+	}
+	if len(want) > 0 {
+		t.Errorf("the log has no lines of %v", want)
+	}
+}
+
+// Four calls wait for each other.
+func TestCallsRunAtTheSameTime(t *testing.T) {
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		s := start(t, r, sources[r.Name], "run", patient)
+		dir := t.TempDir()
+		var all sync.WaitGroup
+		for id := range 4 {
+			all.Go(func() {
+				if status, got := s.callAs(t, fmt.Sprint(id), "meet", "text/plain", dir); status != 200 || got != "met" {
+					t.Errorf("got %d %q", status, got)
 				}
 			})
 		}
-	}
+		all.Wait()
+	})
 }
 
-func TestCallsRunAtTheSameTime(t *testing.T) {
-	for _, name := range Names() {
-		t.Run(name, func(t *testing.T) {
-			r, _ := Get(name)
-			url := start(t, r, sources[name], "sleep")
-			var all sync.WaitGroup
-			var mu sync.Mutex
-			inside, most := 0, 0
-			for range 4 {
-				all.Go(func() {
-					mu.Lock()
-					inside++
-					most = max(most, inside)
-					mu.Unlock()
-					if status, got := call(t, url, "text/plain", nil); status != 200 || got != "slept" {
-						t.Errorf("got %d %q", status, got)
-					}
-					mu.Lock()
-					inside--
-					mu.Unlock()
-				})
+// One that runs past its time is stopped, and later ones run.
+func TestCallsRunOutOfTime(t *testing.T) {
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		s := start(t, r, sources[r.Name], "run", hasty)
+		for _, tc := range []struct {
+			function, want string
+			status         int
+		}{{"loop", "within 2 seconds", 408}, {"loop", "within 2 seconds", 408}, {"echo", "x", 200}} {
+			if status, got := s.call(t, tc.function, "text/plain", "x"); status != tc.status || !strings.Contains(got, tc.want) {
+				t.Errorf("%s: got %d %q, want %d %q", tc.function, status, got, tc.status, tc.want)
 			}
-			all.Wait()
-			if most < 2 {
-				t.Errorf("at most %d calls at a time", most)
-			}
-		})
-	}
+		}
+		s.checkLog(t, map[string]float64{"request-loop": 408})
+	})
 }
 
-func TestMetricsCountCallsAndFailures(t *testing.T) {
-	for _, name := range Names() {
-		t.Run(name, func(t *testing.T) {
-			r, _ := Get(name)
-			url := start(t, r, sources[name], "fail")
-			call(t, url, "text/plain", nil)
-			resp, err := http.Get(url + "/metrics")
-			if err != nil {
-				t.Fatal(err)
+// Whoever deploys a function learns from its health that it cannot be loaded,
+// and whoever calls it from its answer.
+func TestWhatCannotBeLoadedIsExplained(t *testing.T) {
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		for _, tc := range []struct{ title, source, handler, says string }{
+			{"missing handler", sources[r.Name], "absent", "test" + r.Extension + " has no function absent"},
+			{"broken source", broken[r.Name].source, "run", broken[r.Name].says},
+			{"wrong signature", sources[r.Name], "three", signatures[r.Name]},
+		} {
+			s := start(t, r, tc.source, tc.handler, patient)
+			if status, got := s.call(t, "echo", "text/plain", "x"); status != 500 || !strings.Contains(got, tc.says) {
+				t.Errorf("%s: got %d %q, want %q", tc.title, status, got, tc.says)
 			}
-			defer resp.Body.Close()
-			text, _ := io.ReadAll(resp.Body)
-			for _, metric := range []string{"function_calls_total", "function_failures_total"} {
-				if line := fmt.Sprintf("%s{method=\"POST\"} 1\n", metric); !strings.Contains(string(text), line) {
-					t.Errorf("no line %q in:\n%s", line, text)
+			if tc.title == "missing handler" {
+				if got := s.get(t, "/healthz"); !strings.HasPrefix(got, "problem: "+tc.says) {
+					t.Errorf("%s: its health is %q", tc.title, got)
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // The talk's function was written for Python 2.
 func TestPython2SourceIsExplained(t *testing.T) {
 	r, _ := Get("python3")
-	url := start(t, r, "def hello(event, context):\n    print event\n    return event['data']\n", "hello")
-	status, got := call(t, url, "text/plain", []byte("x"))
+	s := start(t, r, "def hello(event, context):\n    print event\n    return event['data']\n", "hello", patient)
+	status, got := s.call(t, "hello", "text/plain", "x")
 	if status != 500 || !strings.Contains(got, "test.py, line 2") || !strings.Contains(got, "print(event)") {
 		t.Errorf("got %d %q", status, got)
 	}
 }
 
-// Whoever deploys a function learns from its health that it cannot be loaded.
-func TestHealthTellsWhatIsWrong(t *testing.T) {
-	for _, name := range Names() {
-		r, _ := Get(name)
-		for handler, want := range map[string]string{"echo": "OK", "absent": "problem: test" + r.Extension + " has no function absent"} {
-			resp, err := http.Get(start(t, r, sources[name], handler) + "/healthz")
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if resp.StatusCode != http.StatusOK || !strings.HasPrefix(string(got), want) {
-				t.Errorf("%s, %s: got %d %q, want %q", name, handler, resp.StatusCode, got, want)
-			}
+// A program may serve HTTP itself; one that ends or hangs is started anew.
+func TestAProgramThatServes(t *testing.T) {
+	const program = `#!/usr/bin/python3
+import http.server, os, time
+class H(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        kind = self.headers["event-type"]
+        body = self.rfile.read(int(self.headers["content-length"] or 0))
+        if kind == "leave": os._exit(3)
+        if kind == "loop": time.sleep(30)
+        self.send_response(201)
+        self.send_header("X-Made-By", "program")
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever()
+`
+	r, _ := Get("binary")
+	s := start(t, r, program, "http", hasty)
+	for _, tc := range []struct {
+		function string
+		status   int
+		want     string
+	}{
+		{"echo", 201, "hello"}, {"leave", 500, "without an answer"}, {"echo", 201, "hello"}, {"loop", 408, "within 2 seconds"}, {"echo", 201, "hello"},
+	} {
+		if status, got := s.call(t, tc.function, "text/plain", "hello"); status != tc.status || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: got %d %q, want %d %q", tc.function, status, got, tc.status, tc.want)
 		}
 	}
 }

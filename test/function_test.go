@@ -14,19 +14,41 @@ import (
 	"redoubt.dev/redoubt/test/platform"
 )
 
-// functionSources are the same function in each language, which greets, one
-// that greets otherwise, and one that the language does not take.
-var functionSources = map[string]struct{ first, second, broken string }{
+// functionSources are the same function in each language, which greets, and one
+// that greets otherwise.
+var functionSources = map[string]struct{ first, second string }{
 	"python3": {
 		"def greet(event, context):\n    print('called with', event['data'])\n    return 'Hello ' + event['data']\n",
 		"def greet(event, context):\n    return 'Bye ' + event['data']\n",
-		"def greet(event, context):\n    return 'Hello\n",
 	},
 	"nodejs": {
 		"module.exports = { greet: (event) => { console.log('called with', event.data); return 'Hello ' + event.data; } };\n",
 		"module.exports = { greet: (event) => 'Bye ' + event.data };\n",
-		"module.exports = { greet: (event) => 'Hello\n };\n",
 	},
+	"ruby": {
+		"def greet(event, context)\n  puts \"called with #{event[:data]}\"\n  \"Hello #{event[:data]}\"\nend\n",
+		"def greet(event, context) = \"Bye #{event[:data]}\"\n",
+	},
+	"php": {
+		"<?php\nfunction greet($event, $context) { echo 'called with ', $event->data, PHP_EOL; return 'Hello ' . $event->data; }\n",
+		"<?php\nfunction greet($event, $context) { return 'Bye ' . $event->data; }\n",
+	},
+	"java": {
+		"public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { System.out.println(\"called with \" + event.Data); return \"Hello \" + event.Data; } }\n",
+		"public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { return \"Bye \" + event.Data; } }\n",
+	},
+	"binary": {
+		"#!/bin/bash\nread -r name; echo called with \"$name\" >&2; echo Hello \"$name\"\n",
+		"#!/bin/bash\nread -r name; echo Bye \"$name\"\n",
+	},
+}
+
+// handler is how the function of a source is called.
+func handler(runtime string) string {
+	if runtime == "binary" {
+		return "app.stdio"
+	}
+	return "app.greet"
 }
 
 func source(t *testing.T, text string) string {
@@ -49,7 +71,7 @@ func TestFunction(t *testing.T) {
 		t.Run(runtime, func(t *testing.T) {
 			ns := namespace(t)
 			sources := functionSources[runtime]
-			out := function(t, ns, "deploy", "hi", "--runtime="+runtime, "--handler=app.greet", "--from-file="+source(t, sources.first), "--runtime-class=runc")
+			out := function(t, ns, "deploy", "hi", "--runtime="+runtime, "--handler="+handler(runtime), "--from-file="+source(t, sources.first), "--runtime-class=runc")
 			if !strings.Contains(out, "Function 'hi' deployed") {
 				t.Errorf("deploy printed %q", out)
 			}
@@ -59,13 +81,13 @@ func TestFunction(t *testing.T) {
 			if out := function(t, ns, "logs", "hi"); !all(out, "called with world", `"status"`) {
 				t.Errorf("the logs are %q", out)
 			}
-			if out := function(t, ns, "list"); !all(out, "hi", "app.greet", runtime, "READY") {
+			if out := function(t, ns, "list"); !all(out, "hi", handler(runtime), runtime, "READY") {
 				t.Errorf("the list is %q", out)
 			}
 			if out := function(t, ns, "list", "-o", "name"); out != "function.kubeless.io/hi\n" {
 				t.Errorf("the names are %q", out)
 			}
-			if out := function(t, ns, "describe", "hi"); !all(out, "hi", "app.greet", runtime, "runc", "URL:") {
+			if out := function(t, ns, "describe", "hi"); !all(out, "hi", handler(runtime), runtime, "runc", "URL:") {
 				t.Errorf("the description is %q", out)
 			}
 			function(t, ns, "update", "hi", "--from-file="+source(t, sources.second))
@@ -91,7 +113,7 @@ func TestFunctionRefuses(t *testing.T) {
 		"a handler without a dot": {[]string{"--runtime=python3", "--handler=greet", "--from-file=" + good}, []string{"--handler", "FILE.FUNCTION"}},
 		"a missing file":          {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=/no/such/file"}, []string{"--from-file", "/no/such/file"}},
 		"an empty file":           {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + empty}, []string{"--from-file", "is empty"}},
-		"an unknown runtime":      {[]string{"--runtime=cobol", "--handler=app.greet", "--from-file=" + good}, []string{"cobol", "nodejs, python3"}},
+		"an unknown runtime":      {[]string{"--runtime=cobol", "--handler=app.greet", "--from-file=" + good}, []string{"cobol", "binary, java, nodejs, php, python3, ruby"}},
 		"an unknown class":        {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + good, "--runtime-class=weak"}, []string{"--runtime-class", "weak", "runc"}},
 		"a missing flag":          {[]string{"--runtime=python3", "--from-file=" + good}, []string{"--handler"}},
 	} {
@@ -105,21 +127,17 @@ func TestFunctionRefuses(t *testing.T) {
 	}
 }
 
-// Whoever deploys a source that cannot be loaded is told the line.
+// Whoever deploys a source that cannot be loaded is told the line. What each
+// runtime says is the runtimes' own test.
 func TestFunctionThatCannotLoad(t *testing.T) {
 	ns := namespace(t)
-	for _, runtime := range runtimes.Names() {
-		for name, test := range map[string]struct{ text, handler, says string }{
-			"broken": {functionSources[runtime].broken, "app.greet", "SyntaxError"},
-			"absent": {functionSources[runtime].first, "app.wave", "has no function wave"},
-		} {
-			if runtime == "python3" && name == "broken" {
-				test.says = "app.py, line 2"
-			}
-			_, err := shared.Try(t, "", "function", "-n", ns, "deploy", name+"-"+runtime, "--runtime="+runtime, "--handler="+test.handler, "--from-file="+source(t, test.text))
-			if err == nil || !all(err.Error(), "is deployed, but cannot answer", test.says) {
-				t.Errorf("%s %s: %v, want %q", runtime, name, err, test.says)
-			}
+	for name, test := range map[string]struct{ text, handler, says string }{
+		"broken": {"def greet(event, context):\n    return 'Hello\n", "app.greet", "app.py, line 2"},
+		"absent": {functionSources["python3"].first, "app.wave", "has no function wave"},
+	} {
+		_, err := shared.Try(t, "", "function", "-n", ns, "deploy", name, "--runtime=python3", "--handler="+test.handler, "--from-file="+source(t, test.text))
+		if err == nil || !all(err.Error(), "is deployed, but cannot answer", test.says) {
+			t.Errorf("%s: %v, want %q", name, err, test.says)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, name
 	immutable := true
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},
-		Data:       map[string]string{file: source},
+		BinaryData: map[string][]byte{file: []byte(source)}, // a program is no text
 		Immutable:  &immutable,
 	}
 	if err := controllerutil.SetControllerReference(fn, cm, r.client.Scheme()); err != nil {

@@ -70,9 +70,12 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 const sourceVolume = "source"
 
 func volumes(own []kubeless.Volume, source string) []corev1.Volume {
+	executable := int32(0o555) // a program is run as it is
 	all := []corev1.Volume{{
-		Name:         sourceVolume,
-		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: source}}},
+		Name: sourceVolume,
+		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: source}, DefaultMode: &executable,
+		}},
 	}}
 	for _, v := range own {
 		all = append(all, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{Secret: v.Secret, ConfigMap: v.ConfigMap, EmptyDir: v.EmptyDir}})

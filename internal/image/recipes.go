@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -77,34 +79,73 @@ func HelloWorld() Recipe {
 	}
 }
 
-// makeHelloWorld compiles the source that Redoubt carries in a module of its
-// own, so that it needs neither a checkout nor anything from the network.
 func makeHelloWorld(ctx context.Context, progress build.Progress) (*build.Image, error) {
-	dir, err := os.MkdirTemp("", "redoubt-helloworld-*")
+	dir, err := goModule("helloworld-go", map[string][]byte{"main.go": helloworld})
 	if err != nil {
-		return nil, fmt.Errorf("make temporary folder: %w", err)
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	for name, data := range map[string][]byte{"main.go": helloworld, "go.mod": []byte("module helloworld-go\n\ngo 1.21\n")} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			return nil, err
+	return build.GoProgram(ctx, dir, ".", build.Contents{}, progress)
+}
+
+// goModule puts sources that Redoubt carries into a module of their own, in a
+// temporary folder, so that compiling them needs neither a checkout nor
+// anything from the network.
+func goModule(name string, sources map[string][]byte) (string, error) {
+	dir, err := os.MkdirTemp("", "redoubt-"+name+"-*")
+	if err != nil {
+		return "", fmt.Errorf("make temporary folder: %w", err)
+	}
+	files := maps.Clone(sources)
+	files["go.mod"] = []byte("module " + name + "\n\ngo 1.22\n")
+	for file, data := range files {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			return "", errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	return build.GoProgram(ctx, dir, ".", build.Contents{}, progress)
+	return dir, nil
 }
 
 // Runtime is the image that runs functions of a language.
 func Runtime(r runtimes.Runtime) (Recipe, error) {
-	server, err := r.Source()
+	files, err := r.Files()
 	if err != nil {
 		return Recipe{}, err
 	}
-	return packaged(r.Image, build.Packages{Names: r.Packages, Exclude: r.Exclude, Run: r.Prepare}, build.Contents{
-		Files: []build.Addition{{Path: "/" + path.Base(r.Server), Data: server, Mode: 0o644}},
-		Settings: ocispec.ImageConfig{
-			Entrypoint: r.Command,
-			User:       "1000:1000",
-			Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"},
+	p := build.Packages{Names: r.Packages, Exclude: r.Exclude, Run: r.Prepare}
+	c := build.Contents{Settings: ocispec.ImageConfig{
+		Entrypoint: r.Command,
+		User:       "1000:1000",
+		Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"},
+	}}
+	if r.Compiled() {
+		return compiled(r.Image, p, c, files), nil
+	}
+	for name, data := range files {
+		c.Files = append(c.Files, build.Addition{Path: "/" + name, Data: data, Mode: 0o644})
+	}
+	return packaged(r.Image, p, c), nil
+}
+
+// compiled is the recipe for an image of packages and a program, /server,
+// compiled of Go sources.
+func compiled(name string, p build.Packages, c build.Contents, sources map[string][]byte) Recipe {
+	return Recipe{
+		Name: name,
+		Key:  key(name, build.Release(), p, c, sources),
+		Make: func(ctx context.Context, progress build.Progress) (*build.Image, error) {
+			dir, err := goModule("server", sources)
+			if err != nil {
+				return nil, err
+			}
+			defer os.RemoveAll(dir)
+			_, server, err := build.GoBinary(ctx, dir, ".", progress)
+			if err != nil {
+				return nil, err
+			}
+			with := c
+			with.Files = append(slices.Clone(c.Files), build.Addition{Path: "/server", Data: server, Mode: 0o755})
+			return build.Debian(ctx, p, with, progress)
 		},
-	}), nil
+	}
 }

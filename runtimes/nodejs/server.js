@@ -18,6 +18,7 @@ const settings = {
   port: Number(env.FUNC_PORT || 8080),
   maxBody: Number(env.REQ_MB_LIMIT || 16) * 1024 * 1024,
 };
+const maxAnswer = 64 * 1024 * 1024;
 const context = {
   'function-name': env.FUNC_NAME || settings.handler,
   timeout: env.FUNC_TIMEOUT || '',
@@ -53,6 +54,11 @@ function encode(result) {
   return { kind: 'application/json', body: Buffer.from(JSON.stringify(result)) };
 }
 
+function bounded(answer) {
+  if (answer.body.length <= maxAnswer) return { status: 200, ...answer };
+  return problem(500, `the function's answer is larger than ${maxAnswer / 1024 / 1024} MiB`);
+}
+
 function runWorker() {
   let handler;
   let problem;
@@ -67,7 +73,7 @@ function runWorker() {
     if (problem) return parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(problem + '\n') });
     if (event.data instanceof Uint8Array) event.data = Buffer.from(event.data);
     try {
-      parentPort.postMessage({ id, status: 200, ...encode(await handler(event, context)) });
+      parentPort.postMessage({ id, ...bounded(encode(await handler(event, context))) });
     } catch (e) {
       console.error(e);
       parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(`the function failed: ${e}\n`) });

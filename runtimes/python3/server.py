@@ -24,6 +24,9 @@ PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
 MAX_BODY = int(os.environ.get("REQ_MB_LIMIT") or 16) << 20
 MAX_ANSWER = 64 << 20
+# How much of a body that is too large is read all the same, because who still
+# sends does not hear the answer.
+MAX_DISCARD = 256 << 20
 
 CONTEXT = {
     "function-name": os.environ.get("FUNC_NAME", HANDLER),
@@ -197,9 +200,10 @@ class Requests(http.server.BaseHTTPRequestHandler):
             return self.answer(200, "text/plain; version=0.0.4", self.metrics.text())
         started = time.monotonic()
         try:
+            event = self.event()  # in any case, or the next request begins with its body
             if self.problem:
                 raise self.problem
-            status, kind, body = call(self.handler, self.event())
+            status, kind, body = call(self.handler, event)
         except Problem as p:
             status, kind, body = p.status, "text/plain; charset=utf-8", (p.message + "\n").encode()
         seconds = time.monotonic() - started
@@ -241,9 +245,14 @@ class Requests(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             raise Problem(400, "the content length is not a number")
         if length > MAX_BODY:
-            self.close_connection = True
+            self.close_connection = length > MAX_DISCARD
+            self.discard(min(length, MAX_DISCARD))
             raise Problem(413, f"the body is larger than {MAX_BODY >> 20} MiB")
         return self.rfile.read(length)
+
+    def discard(self, length):
+        while length > 0 and (part := self.rfile.read(min(length, 1 << 20))):
+            length -= len(part)
 
     def chunks(self):
         parts, total = [], 0

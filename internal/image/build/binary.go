@@ -19,15 +19,16 @@ func Binary(program string, c Contents) (*Image, error) {
 	if err := checkStatic(program); err != nil {
 		return nil, fmt.Errorf("%s: %w", program, err)
 	}
-	return fromBinary(program, "/"+filepath.Base(program), c)
-}
-
-func fromBinary(program, place string, c Contents) (*Image, error) {
-	tree := layer.New()
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return nil, err
 	}
+	return fromData(data, "/"+filepath.Base(program), c)
+}
+
+// fromData makes an image of the program data, which goes to place.
+func fromData(data []byte, place string, c Contents) (*Image, error) {
+	tree := layer.New()
 	tree.Bytes(place, 0o755, data)
 	if _, err := os.Stat(certificates); err == nil {
 		tree.File(certificates, certificates)

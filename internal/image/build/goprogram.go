@@ -18,24 +18,34 @@ import (
 // sources and the Go version alone; $GOFLAGS adds build tags and the like.
 // The program may not use cgo.
 func GoProgram(ctx context.Context, dir, pkg string, c Contents, progress Progress) (*Image, error) {
-	target, err := goList(ctx, dir, pkg)
+	target, program, err := GoBinary(ctx, dir, pkg, progress)
 	if err != nil {
-		return nil, err
-	}
-	work, err := os.MkdirTemp("", "redoubt-go-*")
-	if err != nil {
-		return nil, fmt.Errorf("make temporary folder: %w", err)
-	}
-	defer os.RemoveAll(work)
-	progress("compile " + target)
-	program := filepath.Join(work, path.Base(target))
-	// -dwarf=false is how Redoubt itself is built: on the machine that built
-	// it, the standard library is compiled already.
-	if _, err := goCommand(ctx, dir, "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags=-s -w -buildid=", "-o", program, pkg); err != nil {
 		return nil, err
 	}
 	progress("write layer")
-	return fromBinary(program, "/"+path.Base(target), c)
+	return fromData(program, "/"+path.Base(target), c)
+}
+
+// GoBinary compiles the package and returns its import path and the program.
+func GoBinary(ctx context.Context, dir, pkg string, progress Progress) (target string, program []byte, err error) {
+	target, err = goList(ctx, dir, pkg)
+	if err != nil {
+		return "", nil, err
+	}
+	work, err := os.MkdirTemp("", "redoubt-go-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("make temporary folder: %w", err)
+	}
+	defer os.RemoveAll(work)
+	progress("compile " + target)
+	file := filepath.Join(work, path.Base(target))
+	// -dwarf=false is how Redoubt itself is built: on the machine that built
+	// it, the standard library is compiled already.
+	if _, err := goCommand(ctx, dir, "build", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", "-ldflags=-s -w -buildid=", "-o", file, pkg); err != nil {
+		return "", nil, err
+	}
+	program, err = os.ReadFile(file)
+	return target, program, err
 }
 
 // goList returns the import path of the main package that pkg means.

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// serving passes requests to a program that serves HTTP. One that ends, or
+// leaves a request unanswered for its time, is started anew by the next call.
+type serving struct {
+	file, address string
+	client        *http.Client
+
+	mu   sync.Mutex
+	stop context.CancelFunc // of the program that runs
+	gone chan struct{}      // closed when it has ended
+}
+
+func newServing(file string) (caller, *problem) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, problemf(500, "find a port for %s: %v", file, err)
+	}
+	defer l.Close()
+	s := &serving{file: file, address: l.Addr().String(), client: &http.Client{
+		// Redirects are for the caller to follow.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+	return s, nil
+}
+
+// started runs the program unless it runs, and waits until it listens.
+func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended() {
+		if err := s.start(); err != nil {
+			return nil, problemf(500, "%s cannot be started: %v", s.file, err)
+		}
+	}
+	for {
+		if c, err := net.DialTimeout("tcp", s.address, time.Second); err == nil {
+			return s.gone, c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.gone:
+			return nil, problemf(500, "the function's process ended without an answer: it exited before it served")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// ended says whether no program runs.
+func (s *serving) ended() bool {
+	if s.gone == nil {
+		return true
+	}
+	select {
+	case <-s.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *serving) start() error {
+	ctx, stop := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, s.file)
+	_, port, _ := net.SplitHostPort(s.address)
+	cmd.Env = append(os.Environ(), "PORT="+port)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	group(cmd)
+	if err := cmd.Start(); err != nil {
+		stop()
+		return err
+	}
+	gone := make(chan struct{})
+	s.stop, s.gone = stop, gone
+	go func() {
+		if err := cmd.Wait(); err != nil {
+			fmt.Fprintf(os.Stderr, "the program ended: %v\n", err)
+		}
+		stop()
+		close(gone)
+	}()
+	return nil
+}
+
+// end ends the program of gone, unless another has taken its place.
+func (s *serving) end(gone chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == gone {
+		s.stop()
+		<-gone
+	}
+}
+
+func (s *serving) call(ctx context.Context, r *http.Request, body []byte) (answer, error) {
+	gone, err := s.started(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, "http://"+s.address+r.URL.RequestURI(), bytes.NewReader(body))
+	if err != nil {
+		return answer{}, problemf(400, "the request cannot be passed on: %v", err)
+	}
+	req.Header, req.Host = r.Header.Clone(), r.Host
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return answer{}, s.failed(ctx, gone, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return answer{}, s.failed(ctx, gone, err)
+	}
+	header := resp.Header.Clone()
+	for _, name := range []string{"Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length"} {
+		header.Del(name) // they are of the connection that ends here
+	}
+	return answer{resp.StatusCode, header, data}, nil
+}
+
+// failed ends a program that did not answer, unless the caller went away.
+func (s *serving) failed(ctx context.Context, gone chan struct{}, err error) error {
+	if ctx.Err() == context.Canceled {
+		return ctx.Err()
+	}
+	s.end(gone)
+	return problemf(500, "the function's process ended without an answer: %v", err)
+}

@@ -1,0 +1,536 @@
+<?php
+/**
+ * Runs one PHP function behind HTTP.
+ *
+ * One process serves all connections. Every call runs in a process of its own,
+ * forked from it, which loads the function's file as PHP does for a request:
+ * calls are parallel and share nothing, one that runs past its time is really
+ * stopped, and one that exits or crashes takes nobody with it.
+ */
+declare(strict_types=1);
+
+namespace redoubt;
+
+const MAX_HEAD = 64 << 10;
+const MAX_ANSWER = 64 << 20;
+/**
+ * How much of a body that is too large is read all the same, because who still
+ * sends does not hear the answer.
+ */
+const MAX_DISCARD = 256 << 20;
+/** Each has two files at most, and select takes 1024. */
+const MAX_CONNECTIONS = 480;
+const TEXT = 'text/plain; charset=utf-8';
+
+function setting(string $name, string $default): string
+{
+    $value = getenv($name);
+    return $value === false || $value === '' ? $default : $value;
+}
+
+/** An answer that is not the function's: a status and a sentence. */
+final class Problem extends \Exception
+{
+    public function __construct(public readonly int $status, string $message)
+    {
+        parent::__construct($message);
+    }
+}
+
+/** The function: where it is and how it is called. */
+final class Handler
+{
+    public readonly float $timeout;
+    private string $file;
+    private string $folder;
+    private string $name;
+
+    public function __construct()
+    {
+        $this->file = setting('MOD_NAME', '') . '.php';
+        $this->folder = setting('FUNC_FOLDER', '/kubeless');
+        $this->name = setting('FUNC_HANDLER', '');
+        $this->timeout = (float) setting('FUNC_TIMEOUT', '180');
+    }
+
+    /** Reads the file and returns the function in it. */
+    private function load(): string
+    {
+        $path = "$this->folder/$this->file";
+        if (!is_file($path)) {
+            throw new Problem(500, "the function's source $this->file is missing; name its file in the handler, as in FILE.FUNCTION");
+        }
+        set_include_path($this->folder);
+        try {
+            (static fn () => require $path)();
+        } catch (\Throwable $e) {
+            throw new Problem(500, sprintf('%s cannot be loaded: %s in line %d: %s', $this->file, $e::class, $e->getLine(), $e->getMessage()));
+        }
+        $own = array_map('strtolower', get_defined_functions()['user']);
+        if (!in_array(strtolower($this->name), $own, true)) {
+            throw new Problem(500, "$this->file has no function $this->name; define it as: function $this->name(\$event, \$context)");
+        }
+        return $this->name;
+    }
+
+    /** What runs in the process of a call: [status, content type, body]. */
+    public function call(?\stdClass $event): array
+    {
+        try {
+            $function = $this->load();
+            return $event === null ? [200, TEXT, 'OK'] : [200, ...self::encode($function($event, self::context()))];
+        } catch (Problem $p) {
+            return [$p->status, TEXT, $p->getMessage() . "\n"];
+        } catch (\Throwable $e) {
+            fwrite(STDERR, "$e\n");
+            return [500, TEXT, sprintf("the function failed: %s: %s\n", $e::class, $e->getMessage())];
+        }
+    }
+
+    private static function context(): \stdClass
+    {
+        return (object) [
+            'function-name' => setting('FUNC_NAME', setting('FUNC_HANDLER', '')),
+            'timeout' => setting('FUNC_TIMEOUT', ''),
+            'runtime' => setting('FUNC_RUNTIME', 'php'),
+            'memory-limit' => setting('FUNC_MEMORY_LIMIT', ''),
+        ];
+    }
+
+    /** The content type and body of what a function returned. */
+    private static function encode(mixed $result): array
+    {
+        return match (true) {
+            $result === null => [TEXT, ''],
+            is_string($result) => [preg_match('//u', $result) === 1 ? TEXT : 'application/octet-stream', $result],
+            default => ['application/json', json_encode($result, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE)],
+        };
+    }
+}
+
+/** The process of one call, seen from the server. */
+final class Call
+{
+    public $pipe;
+    public readonly float $started;
+    public readonly float $deadline;
+    private int $pid;
+    private string $all = '';
+
+    /** Starts it; without an event the function is only loaded. */
+    public function __construct(Handler $handler, ?\stdClass $event)
+    {
+        $this->started = microtime(true);
+        $this->deadline = $this->started + $handler->timeout;
+        [$this->pipe, $to] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+        $this->pid = pcntl_fork();
+        if ($this->pid === -1) {
+            throw new Problem(500, "the call's process cannot be started");
+        }
+        if ($this->pid === 0) {
+            fclose($this->pipe);
+            pcntl_signal(SIGTERM, SIG_DFL);
+            [$status, $kind, $body] = $handler->call($event);
+            self::write($to, json_encode([$status, $kind]) . "\n" . $body);
+            posix_kill(getmypid(), SIGKILL); // without what the function registered for the end
+        }
+        fclose($to);
+        stream_set_blocking($this->pipe, false);
+    }
+
+    private static function write($to, string $data): void
+    {
+        for ($at = 0; $at < strlen($data); $at += $n) {
+            $n = fwrite($to, substr($data, $at, 1 << 16));
+            if ($n === false || $n === 0) {
+                return;
+            }
+        }
+    }
+
+    /** Reads what has come; the outcome once it is whole, null before. */
+    public function read(): ?array
+    {
+        $part = fread($this->pipe, 1 << 16);
+        $this->all .= (string) $part;
+        if (strlen($this->all) > MAX_ANSWER) {
+            throw new Problem(500, sprintf("the function's answer is larger than %d MiB", MAX_ANSWER >> 20));
+        }
+        if (!feof($this->pipe)) {
+            return null;
+        }
+        $end = strpos($this->all, "\n");
+        if ($end === false) {
+            throw new Problem(500, "the function's process ended without an answer: it exited, crashed or ran out of memory");
+        }
+        return [...json_decode(substr($this->all, 0, $end), true), substr($this->all, $end + 1)];
+    }
+
+    public function end(): void
+    {
+        fclose($this->pipe);
+        posix_kill($this->pid, SIGKILL);
+        pcntl_waitpid($this->pid, $status);
+    }
+}
+
+/** One request, as far as it has been read. */
+final class Request
+{
+    public string $method = '';
+    public string $path = '';
+    /** @var array<string,string> by lower-case name */
+    public array $headers = [];
+    public string $body = '';
+    public bool $keep = true;
+    private bool $chunked = false;
+    private int $length = 0;
+    /** What is still to come of a body that is too large. */
+    private int $left = 0;
+    private bool $headRead = false;
+
+    /** Takes from the buffer; true when the request is whole. */
+    public function take(string &$in, int $maxBody): bool
+    {
+        if (!$this->headRead && !$this->takeHead($in)) {
+            return false;
+        }
+        if ($this->length > $maxBody) {
+            $this->discard($in);
+            return $this->left > 0 ? false : throw new Problem(413, sprintf('the body is larger than %d MiB', $maxBody >> 20));
+        }
+        if ($this->chunked) {
+            return $this->takeChunks($in, $maxBody);
+        }
+        if (strlen($in) < $this->length) {
+            return false;
+        }
+        $this->body = substr($in, 0, $this->length);
+        $in = substr($in, $this->length);
+        return true;
+    }
+
+    private function takeHead(string &$in): bool
+    {
+        $end = strpos($in, "\r\n\r\n");
+        if ($end === false || $end > MAX_HEAD) {
+            return strlen($in) <= MAX_HEAD ? false : throw new Problem(431, 'the request has more than 64 KiB of headers');
+        }
+        $lines = explode("\r\n", substr($in, 0, $end));
+        $in = substr($in, $end + 4);
+        if (preg_match('#^([A-Z]{1,20}) (\S+) HTTP/1\.([01])$#', array_shift($lines), $m) !== 1) {
+            throw new Problem(400, 'the request line cannot be read');
+        }
+        [, $this->method, $this->path, $minor] = $m;
+        foreach ($lines as $line) {
+            [$name, $value] = explode(':', $line, 2) + ['', ''];
+            $this->headers[strtolower($name)] = trim($value);
+        }
+        $this->keep = $minor === '1' && strtolower($this->header('connection')) !== 'close';
+        $this->chunked = str_contains(strtolower($this->header('transfer-encoding')), 'chunked');
+        $length = $this->header('content-length');
+        if ($length !== '' && (!ctype_digit($length) || strlen($length) > 12)) {
+            throw new Problem(400, 'the content length is not a number');
+        }
+        $this->length = $this->chunked ? 0 : (int) $length;
+        $this->left = min($this->length, MAX_DISCARD);
+        return $this->headRead = true;
+    }
+
+    private function discard(string &$in): void
+    {
+        $n = min(strlen($in), $this->left);
+        $this->left -= $n;
+        $in = substr($in, $n);
+    }
+
+    private function takeChunks(string &$in, int $maxBody): bool
+    {
+        while (($end = strpos($in, "\r\n")) !== false) {
+            $size = strtok(substr($in, 0, $end), ';');
+            if ($size === false || !ctype_xdigit($size) || strlen($size) > 8) {
+                throw new Problem(400, "the body's chunks cannot be read");
+            }
+            $size = (int) hexdec($size);
+            if (strlen($this->body) + $size > $maxBody) {
+                throw new Problem(413, sprintf('the body is larger than %d MiB', $maxBody >> 20));
+            }
+            if (strlen($in) < $end + 2 + $size + 2) {
+                return false;
+            }
+            $this->body .= substr($in, $end + 2, $size);
+            $in = substr($in, $end + 2 + $size + 2);
+            if ($size === 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    public function header(string $name): string
+    {
+        return $this->headers[$name] ?? '';
+    }
+
+    public function event(): \stdClass
+    {
+        $data = $this->body;
+        if (trim(explode(';', $this->header('content-type'))[0]) === 'application/json' && $data !== '') {
+            try {
+                $data = json_decode($data, false, 512, JSON_THROW_ON_ERROR);
+            } catch (\JsonException $e) {
+                throw new Problem(400, 'the body is not the JSON that its content type says: ' . $e->getMessage());
+            }
+        }
+        $event = ['data' => $data];
+        foreach (['event-id', 'event-type', 'event-time', 'event-namespace'] as $name) {
+            $event[$name] = $this->header($name);
+        }
+        $request = (object) ['method' => $this->method, 'path' => $this->path, 'headers' => $this->headers];
+        return (object) ($event + ['extensions' => (object) ['request' => $request]]);
+    }
+}
+
+/** Counts calls by method, in Kubeless's names. */
+final class Counters
+{
+    private array $calls = [];
+
+    public function record(string $method, float $seconds, bool $failed): void
+    {
+        $of = $this->calls[$method] ?? [0, 0, 0.0];
+        $this->calls[$method] = [$of[0] + 1, $of[1] + (int) $failed, $of[2] + $seconds];
+    }
+
+    public function text(): string
+    {
+        $text = '';
+        foreach (['function_calls_total' => 0, 'function_failures_total' => 1, 'function_duration_seconds_sum' => 2, 'function_duration_seconds_count' => 0] as $name => $at) {
+            $text .= "# TYPE $name counter\n";
+            foreach ($this->calls as $method => $of) {
+                $text .= "{$name}{method=\"$method\"} {$of[$at]}\n";
+            }
+        }
+        return $text;
+    }
+}
+
+/** One connection: reads a request, runs it, writes the answer, and again. */
+final class Connection
+{
+    private string $in = '';
+    private string $out = '';
+    private Request $request;
+    public ?Call $call = null;
+    public bool $done = false;
+    private bool $closing = false;
+
+    public function __construct(public $socket, private Server $server)
+    {
+        stream_set_blocking($socket, false);
+        $this->request = new Request();
+    }
+
+    public function wantsRead(): bool
+    {
+        return $this->call === null && $this->out === '';
+    }
+
+    public function wantsWrite(): bool
+    {
+        return $this->out !== '';
+    }
+
+    public function read(): void
+    {
+        $part = fread($this->socket, 1 << 18);
+        if ($part === false || $part === '') {
+            $this->done = $part === false || feof($this->socket);
+            return;
+        }
+        $this->in .= $part;
+        $this->advance();
+    }
+
+    private function advance(): void
+    {
+        try {
+            if ($this->request->take($this->in, $this->server->maxBody)) {
+                $this->dispatch();
+            }
+        } catch (Problem $p) {
+            $this->closing = $p->status !== 500; // what follows in the connection is not a request
+            $this->finish($p->status, TEXT, $p->getMessage() . "\n", microtime(true));
+        }
+    }
+
+    private function dispatch(): void
+    {
+        // A function that cannot be loaded still answers its callers, with
+        // the reason: it is healthy, and whoever deploys it is told.
+        match ($this->request->path) {
+            '/healthz' => $this->answer(200, TEXT, $this->server->health),
+            '/metrics' => $this->answer(200, 'text/plain; version=0.0.4', $this->server->counters->text()),
+            default => $this->call = new Call($this->server->handler, $this->request->event()),
+        };
+    }
+
+
+    /** Goes on with the call: its process has written, or its time is over. */
+    public function poll(bool $readable): void
+    {
+        $call = $this->call;
+        try {
+            if ($readable && ($outcome = $call->read()) !== null) {
+                $this->finish(...[...$outcome, $call->started]);
+            } elseif (microtime(true) > $call->deadline) {
+                throw new Problem(408, sprintf('the function did not answer within %g seconds and was stopped', $this->server->handler->timeout));
+            }
+        } catch (Problem $p) {
+            $this->finish($p->status, TEXT, $p->getMessage() . "\n", $call->started);
+        }
+    }
+
+    private function finish(int $status, string $kind, string $body, float $started): void
+    {
+        $this->call?->end();
+        $this->call = null;
+        $seconds = microtime(true) - $started;
+        $this->server->counters->record($this->request->method, $seconds, $status >= 400);
+        $line = ['method' => $this->request->method, 'path' => $this->request->path, 'status' => $status,
+            'seconds' => round($seconds, 6), 'id' => $this->request->header('x-request-id')];
+        if ($status >= 400) {
+            $line['error'] = substr(trim($body), 0, 1000);
+        }
+        fwrite(STDOUT, json_encode($line, JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE) . "\n");
+        $this->answer($status, $kind, $body);
+    }
+
+    private function answer(int $status, string $kind, string $body): void
+    {
+        $this->closing = $this->closing || !$this->request->keep;
+        $this->out .= "HTTP/1.1 $status \r\nContent-Type: $kind\r\nContent-Length: " . strlen($body) . "\r\n"
+            . ($this->closing ? "Connection: close\r\n" : '') . "\r\n"
+            . ($this->request->method === 'HEAD' ? '' : $body);
+        $this->write();
+    }
+
+    public function write(): void
+    {
+        $n = @fwrite($this->socket, substr($this->out, 0, 1 << 20));
+        if ($n === false) {
+            $this->done = true;
+            return;
+        }
+        $this->out = substr($this->out, $n);
+        if ($this->out !== '') {
+            return;
+        }
+        $this->done = $this->closing;
+        $this->request = new Request();
+        if (!$this->done && $this->in !== '') {
+            $this->advance();
+        }
+    }
+
+    public function close(): void
+    {
+        $this->call?->end();
+        fclose($this->socket);
+    }
+}
+
+/** Serves the function on its port. */
+final class Server
+{
+    public readonly int $maxBody;
+    public readonly string $health;
+    public readonly Handler $handler;
+    public readonly Counters $counters;
+    /** @var array<int,Connection> by socket */
+    private array $connections = [];
+
+    public function __construct()
+    {
+        $this->maxBody = (int) setting('REQ_MB_LIMIT', '16') << 20;
+        $this->counters = new Counters();
+        $this->handler = new Handler();
+        $this->health = $this->check();
+    }
+
+    /** Loads the function once, in a process of its own. */
+    private function check(): string
+    {
+        $call = new Call($this->handler, null);
+        stream_set_blocking($call->pipe, true);
+        stream_set_timeout($call->pipe, (int) $this->handler->timeout);
+        try {
+            do {
+                $outcome = $call->read();
+            } while ($outcome === null && microtime(true) < $call->deadline);
+            $problem = $outcome === null ? 'the source does not end when it is loaded' : ($outcome[0] === 200 ? '' : trim($outcome[2]));
+        } catch (Problem $p) {
+            $problem = 'the source ends the process that loads it';
+        }
+        $call->end();
+        if ($problem === '') {
+            return 'OK';
+        }
+        fwrite(STDERR, "$problem\n");
+        return "problem: $problem";
+    }
+
+    public function run(): never
+    {
+        $context = stream_context_create(['socket' => ['backlog' => 1024, 'tcp_nodelay' => true]]);
+        $listener = stream_socket_server('tcp://0.0.0.0:' . setting('FUNC_PORT', '8080'), $errno, $error, STREAM_SERVER_BIND | STREAM_SERVER_LISTEN, $context);
+        if ($listener === false) {
+            fwrite(STDERR, "listen: $error\n");
+            exit(1);
+        }
+        while (true) {
+            $this->turn($listener);
+        }
+    }
+
+    private function turn($listener): void
+    {
+        [$read, $write, $wait] = [count($this->connections) < MAX_CONNECTIONS ? [$listener] : [], [], 3600.0];
+        foreach ($this->connections as $c) {
+            if ($c->call !== null) {
+                $read[] = $c->call->pipe;
+                $wait = min($wait, max(0.0, $c->call->deadline - microtime(true)) + 0.001);
+            }
+            if ($c->wantsRead()) {
+                $read[] = $c->socket;
+            }
+            if ($c->wantsWrite()) {
+                $write[] = $c->socket;
+            }
+        }
+        $none = null;
+        if (@stream_select($read, $write, $none, (int) $wait, (int) (fmod($wait, 1) * 1e6)) === false) {
+            return; // a signal
+        }
+        foreach ($this->connections as $id => $c) {
+            if (in_array($c->socket, $write, true)) {
+                $c->write();
+            } elseif ($c->call !== null) {
+                $c->poll(in_array($c->call->pipe, $read, true));
+            } elseif (in_array($c->socket, $read, true)) {
+                $c->read();
+            }
+            if ($c->done) {
+                $c->close();
+                unset($this->connections[$id]);
+            }
+        }
+        if (in_array($listener, $read, true) && ($socket = @stream_socket_accept($listener, 0)) !== false) {
+            $this->connections[(int) $socket] = new Connection($socket, $this);
+        }
+    }
+}
+
+pcntl_async_signals(true);
+pcntl_signal(SIGTERM, static fn () => posix_kill(getmypid(), SIGKILL));
+(new Server())->run();
