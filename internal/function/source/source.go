@@ -1,0 +1,105 @@
+// Package source reads the source of a function: one file, or a zip or tar
+// archive of a folder. Archives come from anybody; what they may hold is
+// bounded, and they are read in memory.
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// MaxBytes is what a function's files may have together: what a ConfigMap
+	// takes, with room for the rest of it.
+	MaxBytes = 1_000_000
+	// MaxFiles is how many there may be.
+	MaxFiles = 500
+	// maxPath is the longest path, in bytes.
+	maxPath = 250
+)
+
+// Form is how a source is packed.
+type Form string
+
+// The forms, by the ends of Kubeless's content types.
+const (
+	Plain Form = ""
+	Zip   Form = "zip"
+	Tar   Form = "compressedtar" // gzip
+)
+
+// File is one of a function's files; Path is relative to its folder.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// Recognize returns the form that data begins like, and whether it is a tar
+// that is not packed.
+func Recognize(data []byte) (form Form, unpacked bool) {
+	const tarMagic = 257
+	switch {
+	case bytes.HasPrefix(data, []byte("PK\x03\x04")), bytes.HasPrefix(data, []byte("PK\x05\x06")):
+		return Zip, false
+	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
+		return Tar, false
+	case len(data) > tarMagic+5 && string(data[tarMagic:tarMagic+5]) == "ustar":
+		return Tar, true
+	}
+	return Plain, false
+}
+
+// Files unpacks data. A plain source becomes the file main; an archive must
+// hold it.
+func Files(form Form, data []byte, main string) ([]File, error) {
+	b := &bag{}
+	var err error
+	switch form {
+	case Plain:
+		err = b.add(main, bytes.NewReader(data))
+	case Zip:
+		err = b.zip(data)
+	case Tar:
+		err = b.tar(data)
+	default:
+		err = fmt.Errorf("%q is no form of a source", form)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(b.files, func(x, y File) int { return strings.Compare(x.Path, y.Path) })
+	if !slices.ContainsFunc(b.files, func(f File) bool { return f.Path == main }) {
+		return nil, fmt.Errorf("the archive has no %s in its top folder, which the handler names", main)
+	}
+	return b.files, nil
+}
+
+// clean checks a path of an archive. It may lead nowhere but below the
+// function's folder, to a name that can be mounted.
+func clean(name string) (string, error) {
+	p := path.Clean(name)
+	switch {
+	case len(name) > maxPath:
+		return "", fmt.Errorf("the path %.40q... is longer than %d bytes", name, maxPath)
+	case name == "" || !utf8.ValidString(name) || strings.ContainsAny(name, "\\\x00\n"):
+		return "", fmt.Errorf("the path %q is none that a function can have", name)
+	case path.IsAbs(name):
+		return "", fmt.Errorf("the path %q is absolute; paths begin in the function's folder", name)
+	case slices.Contains(strings.Split(name, "/"), ".."):
+		return "", fmt.Errorf("the path %q leads upwards", name)
+	case strings.HasPrefix(p, ".."): // what ConfigMap volumes keep for themselves
+		return "", fmt.Errorf("the path %q begins with two dots", name)
+	}
+	return p, nil
+}
+
+var errTooMuch = fmt.Errorf("the files have more than the %d bytes that a function may have together; make an image of it and name that with --runtime-image", MaxBytes)
+
+var errTooMany = fmt.Errorf("there are more than the %d files that a function may have", MaxFiles)
+
+var errNotFile = errors.New("is a link or another special file; a function consists of files and folders alone")
