@@ -127,6 +127,43 @@ func TestFunctionRefuses(t *testing.T) {
 	}
 }
 
+// A function may be a folder, and go back to an earlier version of itself.
+func TestFunctionFolderAndRollback(t *testing.T) {
+	ns, dir := namespace(t), t.TempDir()
+	write := func(name, text string) {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers := func(want string) {
+		t.Helper()
+		if out := function(t, ns, "call", "hi", "-d", "x"); strings.TrimSpace(out) != want {
+			t.Errorf("the function answered %q, want %q", out, want)
+		}
+	}
+	write("app.py", "from lib.words import word\ndef greet(event, context):\n    return word\n")
+	write("lib/words.py", "word = 'first'\n")
+	function(t, ns, "deploy", "hi", "--runtime=python3", "--handler=app.greet", "--from-file="+dir)
+	answers("first")
+	write("lib/words.py", "word = 'second'\n")
+	function(t, ns, "update", "hi", "--from-file="+dir)
+	answers("second")
+	if out := function(t, ns, "rollback", "hi"); !strings.Contains(out, "rolled back to version 1 (hi-00001)") {
+		t.Errorf("rollback printed %q", out)
+	}
+	answers("first")
+	if out := function(t, ns, "describe", "hi"); !strings.Contains(out, "to version 1 (hi-00001)") {
+		t.Errorf("the description is %q", out)
+	}
+	if _, err := shared.Try(t, "", "function", "-n", ns, "rollback", "hi", "--to=7"); err == nil || !strings.Contains(err.Error(), "has no version 7; those that there are: 2, 1") {
+		t.Errorf("a version that never was: %v", err)
+	}
+	write("lib/words.py", "word = 'third'\n")
+	function(t, ns, "update", "hi", "--from-file="+dir)
+	answers("third")
+}
+
 // Whoever deploys a source that cannot be loaded is told the line. What each
 // runtime says is the runtimes' own test.
 func TestFunctionThatCannotLoad(t *testing.T) {

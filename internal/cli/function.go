@@ -25,6 +25,7 @@ and returns the answer; it needs no image and no registry.`,
 	cmd.AddCommand(
 		newFunctionDeploy(a),
 		newFunctionUpdate(a),
+		newFunctionRollback(a),
 		newFunctionPrepare(a),
 		newFunctionList(a),
 		newFunctionDescribe(a),

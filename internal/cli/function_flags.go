@@ -3,15 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"encoding/base64"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -26,12 +21,13 @@ import (
 // functionFlags are the flags that say what a function is, named as Kubeless
 // names them. Only those that were given change anything.
 type functionFlags struct {
-	runtime, handler, file, runtimeClass string
-	labels, env, secrets, nodeSelectors  []string
-	serviceAccount, image, pullPolicy    string
-	memory, cpu, timeout                 string
-	port                                 int32
-	set                                  *pflag.FlagSet
+	runtime, handler, runtimeClass      string
+	file, checksum                      string
+	labels, env, secrets, nodeSelectors []string
+	serviceAccount, image, pullPolicy   string
+	memory, cpu, timeout                string
+	port                                int32
+	set                                 *pflag.FlagSet
 }
 
 func (f *functionFlags) register(cmd *cobra.Command) {
@@ -39,7 +35,8 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 	f.set = flags
 	flags.StringVarP(&f.runtime, "runtime", "r", "", "language of the source: "+strings.Join(runtimes.Names(), ", "))
 	flags.StringVar(&f.handler, "handler", "", "what to call, FILE.FUNCTION, as in test.hello")
-	flags.StringVarP(&f.file, "from-file", "f", "", "file with the source; - is the standard input")
+	flags.StringVarP(&f.file, "from-file", "f", "", "source: a file, a folder, a zip or tar archive, a URL, or - for the standard input")
+	flags.StringVar(&f.checksum, "checksum", "", "what --from-file must be, sha256:DIGEST")
 	flags.StringVar(&f.runtimeClass, "runtime-class", "", `sandbox that the function runs in, by its RuntimeClass; "" is the cluster's default`)
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label, NAME=VALUE; NAME- removes it")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable, NAME=VALUE; NAME- removes it")
@@ -59,7 +56,7 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 // refusedFlags are those of Kubeless that have no meaning here, with what to
 // use instead.
 var refusedFlags = map[string]string{
-	"dependencies": "dependencies are not installed yet: put what the function needs into its own file, or into an image of your own and name that with --runtime-image",
+	"dependencies": "dependencies are not installed yet: put what the function needs into the folder or archive that --from-file names, or into an image of your own and name that with --runtime-image",
 	"schedule":     "functions are not called by time yet: call it from a Kubernetes CronJob, at its URL",
 	"headless":     "a function needs no service of its own, because the gateway reaches its instances directly: leave it out",
 	"servicePort":  "the gateway serves all functions on its own port: leave it out, and see the URL with: redoubt function describe NAME",
@@ -99,6 +96,9 @@ func (f *functionFlags) check() error {
 	}
 	if f.set.Changed("port") && (f.port < 1 || f.port > 65535) {
 		errs = append(errs, fmt.Errorf("--port %d is no port: use 1 to 65535", f.port))
+	}
+	if err := f.checkSource(); err != nil {
+		errs = append(errs, err)
 	}
 	policies := []string{"Always", "IfNotPresent", "Never"}
 	if f.pullPolicy != "" && !slices.Contains(policies, f.pullPolicy) {
@@ -194,46 +194,4 @@ func (f *functionFlags) applySecrets(pod *kubeless.PodSpec, c *kubeless.Containe
 		pod.Volumes = append(pod.Volumes, kubeless.Volume{Name: volume, Secret: &corev1.SecretVolumeSource{SecretName: name}})
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: "/var/run/secrets/kubeless.io/" + name, ReadOnly: true})
 	}
-}
-
-// maxSource is what the API takes of a function's source, in bytes.
-const maxSource = 1_000_000
-
-// applySource reads the source. What is not text is written as base64.
-func (f *functionFlags) applySource(cmd *cobra.Command, fn *kubeless.Function) error {
-	if !f.set.Changed("from-file") {
-		return nil
-	}
-	data, err := readSource(cmd.InOrStdin(), f.file)
-	if err != nil {
-		return fmt.Errorf("--from-file: %w", err)
-	}
-	fn.Spec.Checksum = ""
-	fn.Spec.Function, fn.Spec.FunctionContentType = string(data), "text"
-	if !utf8.Valid(data) {
-		fn.Spec.Function, fn.Spec.FunctionContentType = base64.StdEncoding.EncodeToString(data), "base64"
-	}
-	return nil
-}
-
-func readSource(stdin io.Reader, file string) ([]byte, error) {
-	in := stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, maxSource+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(data) == 0:
-		return nil, fmt.Errorf("%s is empty", file)
-	case len(data) > maxSource:
-		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have", file, maxSource)
-	}
-	return data, nil
 }

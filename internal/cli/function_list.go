@@ -112,6 +112,9 @@ func describeFunction(cmd *cobra.Command, fn *kubeless.Function) error {
 		field("CPU", limit(c.Resources, corev1.ResourceCPU))
 	}
 	field("Dependencies", oneLine(fn.Spec.Deps))
+	if revision, ok := kubeless.RolledBack(fn); ok {
+		field("Rolled back", fmt.Sprintf("to version %d (%s), until the next change", versionOf(revision), revision))
+	}
 	field("Source", fmt.Sprintf("%d bytes (%s); print it with -o yaml", len(fn.Spec.Function), cmp.Or(fn.Spec.FunctionContentType, "text")))
 	fmt.Fprintf(w, "\nConditions:\n")
 	fmt.Fprintf(w, "  OK\tTYPE\tAGE\tREASON\n")

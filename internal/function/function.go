@@ -5,12 +5,8 @@ package function
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -66,13 +62,12 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 	if err != nil {
 		return nil, err
 	}
-	source, err := Source(fn)
+	files, err := Source(fn)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(source))
-	name := fmt.Sprintf("%s-source-%s", fn.Name, hex.EncodeToString(sum[:6]))
-	if err := r.keepSource(ctx, fn, name, module(fn)+lang.Extension, source); err != nil {
+	code := newSource(fn.Name, files)
+	if err := r.keepSource(ctx, fn, code); err != nil {
 		return nil, err
 	}
 	svc := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name}}
@@ -85,7 +80,8 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 		}
 		maps.Copy(svc.Labels, fn.Labels)
 		svc.Labels[kubeless.FunctionLabel] = fn.Name
-		svc.Spec.Template = template(fn, lang, name)
+		svc.Spec.Template = template(fn, lang, code)
+		rollBack(fn, svc)
 		return controllerutil.SetControllerReference(fn, svc, r.client.Scheme())
 	})
 	if err != nil {
@@ -94,13 +90,35 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 	return svc, nil
 }
 
+// rollBack leads all requests to the revision that fn is rolled back to, and
+// to the newest again when it no longer is. Other shares are left alone: they
+// are whoever's who made them.
+func rollBack(fn *kubeless.Function, svc *serving.Service) {
+	revision, ok := kubeless.RolledBack(fn)
+	_, was := svc.Annotations[kubeless.RollbackAnnotation]
+	if !ok && !was {
+		return
+	}
+	if !ok {
+		delete(svc.Annotations, kubeless.RollbackAnnotation)
+		svc.Spec.Traffic = nil
+		return
+	}
+	if svc.Annotations == nil {
+		svc.Annotations = map[string]string{}
+	}
+	svc.Annotations[kubeless.RollbackAnnotation] = revision
+	latest, all := false, int64(100)
+	svc.Spec.Traffic = []serving.TrafficTarget{{RevisionName: revision, LatestRevision: &latest, Percent: &all}}
+}
+
 // keepSource makes an immutable ConfigMap per version of the source, so that
 // revisions before this one keep theirs.
-func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, name, file, source string) error {
+func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, code code) error {
 	immutable := true
 	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},
-		BinaryData: map[string][]byte{file: []byte(source)}, // a program is no text
+		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: code.name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},
+		BinaryData: code.data, // a program is no text
 		Immutable:  &immutable,
 	}
 	if err := controllerutil.SetControllerReference(fn, cm, r.client.Scheme()); err != nil {
@@ -132,30 +150,6 @@ func (r *reconciler) adviseImage(ctx context.Context, fn *kubeless.Function, svc
 	ready.Reason = "RuntimeImageMissing"
 	ready.Message = fmt.Sprintf("the node has no image of the runtime %s; build it there with: redoubt function prepare %s", lang.Name, lang.Name)
 	fn.Status.Conditions.Set(ready, metav1.Now())
-}
-
-// Source is the function's source as the runtime reads it.
-func Source(fn *kubeless.Function) (string, error) {
-	source := fn.Spec.Function
-	if fn.Spec.FunctionContentType == "base64" {
-		data, err := base64.StdEncoding.DecodeString(source)
-		if err != nil {
-			return "", fmt.Errorf("spec.function: not base64: %w", err)
-		}
-		source = string(data)
-	}
-	if want := fn.Spec.Checksum; want != "" {
-		sum := sha256.Sum256([]byte(source))
-		if got := "sha256:" + hex.EncodeToString(sum[:]); got != want {
-			return "", fmt.Errorf("spec.checksum: the source's is %s, not %s", got, want)
-		}
-	}
-	return source, nil
-}
-
-func module(fn *kubeless.Function) string {
-	file, _, _ := strings.Cut(fn.Spec.Handler, ".")
-	return file
 }
 
 func report(fn *kubeless.Function, svc *serving.Service, failed error) {

@@ -21,8 +21,8 @@ const (
 	user = 1000
 )
 
-// template is the revision that runs fn; source names the ConfigMap.
-func template(fn *kubeless.Function, lang runtimes.Runtime, source string) serving.RevisionTemplate {
+// template is the revision that runs fn.
+func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.RevisionTemplate {
 	custom := fn.Spec.Deployment.Spec.Template
 	var own kubeless.Container
 	if len(custom.Spec.Containers) > 0 {
@@ -47,7 +47,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
 		ImagePullSecrets: custom.Spec.ImagePullSecrets,
-		Volumes:          volumes(custom.Spec.Volumes, source),
+		Volumes:          volumes(custom.Spec.Volumes, code),
 		Containers: []serving.Container{{
 			Image:           image,
 			ImagePullPolicy: cmp.Or(own.ImagePullPolicy, corev1.PullIfNotPresent), // a tag on localhost can be pulled from nowhere
@@ -69,12 +69,12 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, source string) servi
 // sourceVolume is the volume with the function's source.
 const sourceVolume = "source"
 
-func volumes(own []kubeless.Volume, source string) []corev1.Volume {
+func volumes(own []kubeless.Volume, code code) []corev1.Volume {
 	executable := int32(0o555) // a program is run as it is
 	all := []corev1.Volume{{
 		Name: sourceVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: source}, DefaultMode: &executable,
+			LocalObjectReference: corev1.LocalObjectReference{Name: code.name}, Items: code.items, DefaultMode: &executable,
 		}},
 	}}
 	for _, v := range own {

@@ -9,6 +9,9 @@ package v1beta1
 //go:generate go tool -modfile=../../../.ci/tools.mod controller-gen object crd:generateEmbeddedObjectMeta=true,maxDescLen=0 paths=. output:crd:dir=../../../config/crd
 
 import (
+	"strconv"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,6 +32,29 @@ func AddToScheme(s *runtime.Scheme) error {
 
 // FunctionLabel names the function that an object was made for.
 const FunctionLabel = "kubeless.io/function"
+
+// RollbackAnnotation lets an earlier revision of the function's service answer
+// for it: REVISION@GENERATION, where the generation is the function's own. A
+// later one, which any change of the spec makes, ends the rollback.
+const RollbackAnnotation = "redoubt.dev/rollback"
+
+// Rollback is the annotation's value for fn as it is now.
+func Rollback(fn *Function, revision string) string {
+	return revision + "@" + strconv.FormatInt(fn.Generation, 10)
+}
+
+// RolledBack returns the revision that fn is rolled back to, if it is.
+func RolledBack(fn *Function) (revision string, ok bool) {
+	revision, generation, _ := strings.Cut(fn.Annotations[RollbackAnnotation], "@")
+	return revision, revision != "" && generation == strconv.FormatInt(fn.Generation, 10)
+}
+
+// Module is the part of the handler that names the source's file, without its
+// ending.
+func Module(fn *Function) string {
+	file, _, _ := strings.Cut(fn.Spec.Handler, ".")
+	return file
+}
 
 // Function is a handler in the owner's language and how to run it.
 //
@@ -59,7 +85,7 @@ type FunctionList struct {
 
 // FunctionSpec is the function's source and surroundings.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0",message="dependencies are not installed yet; put what the function needs into its own file",fieldPath=".deps"
+// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0",message="dependencies are not installed yet; put what the function needs into its archive",fieldPath=".deps"
 type FunctionSpec struct {
 	// Handler is FILE.FUNCTION: the source's name without its ending, and
 	// what to call in it.
@@ -78,11 +104,14 @@ type FunctionSpec struct {
 	// +kubebuilder:validation:MaxLength=1000000
 	Function string `json:"function"`
 	// FunctionContentType says how Function is written.
-	// +kubebuilder:validation:Enum=text;base64
+	// An archive holds the handler's file in its top folder.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self in ['', 'text', 'base64', 'base64+zip', 'base64+compressedtar']",message="must be text, base64, base64+zip or base64+compressedtar; a URL is fetched where one deploys: redoubt function deploy --from-file URL"
 	// +kubebuilder:default=text
 	// +optional
 	FunctionContentType string `json:"function-content-type,omitempty"`
-	// Checksum, if given, is sha256: and the source's digest.
+	// Checksum, if given, is sha256: and the digest of the source, or of its
+	// archive.
 	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
 	// +optional
 	Checksum string `json:"checksum,omitempty"`

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/function/source"
+	"redoubt.dev/redoubt/runtimes"
+)
+
+var checksumForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+
+// isURL says whether a source is to be fetched.
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://")
+}
+
+// checkSource refuses flags about the source that contradict each other.
+func (f *functionFlags) checkSource() error {
+	given := f.set.Changed("checksum")
+	switch {
+	case given && !checksumForm.MatchString(f.checksum):
+		return fmt.Errorf("--checksum %q is not sha256: and 64 hexadecimal digits", f.checksum)
+	case given && !f.set.Changed("from-file"):
+		return errors.New("--checksum is that of what --from-file names: give both")
+	case !given && strings.HasPrefix(f.file, "http://"):
+		return errors.New("--from-file: what comes over http:// could be anybody's: use https://, or say what it must be with --checksum")
+	}
+	return nil
+}
+
+// applySource reads the source from where --from-file says: a file, a folder,
+// a URL, or the standard input. Archives are known by how they begin.
+func (f *functionFlags) applySource(cmd *cobra.Command, fn *kubeless.Function) error {
+	if !f.set.Changed("from-file") {
+		return nil
+	}
+	data, err := f.readSource(cmd)
+	if err == nil {
+		// Without --checksum there is none, which would only be in the way of
+		// who changes the source with kubectl.
+		fn.Spec.Checksum = f.checksum
+		err = setSource(fn, data)
+	}
+	if err != nil {
+		return fmt.Errorf("--from-file: %w", err)
+	}
+	return nil
+}
+
+// setSource puts data into fn in the form that the API takes, and refuses what
+// the cluster would.
+func setSource(fn *kubeless.Function, data []byte) error {
+	form, unpacked := source.Recognize(data)
+	if unpacked {
+		var err error
+		if data, err = packed(data); err != nil {
+			return err
+		}
+		fn.Spec.Checksum = "" // it was that of other bytes
+	}
+	if lang, err := runtimes.Get(fn.Spec.Runtime); err == nil { // what else is said of the runtime
+		if _, err := source.Files(form, data, kubeless.Module(fn)+lang.Extension); err != nil {
+			return err
+		}
+	}
+	fn.Spec.Function, fn.Spec.FunctionContentType = base64.StdEncoding.EncodeToString(data), "base64"
+	switch {
+	case form != source.Plain:
+		fn.Spec.FunctionContentType += "+" + string(form)
+	case utf8.Valid(data):
+		fn.Spec.Function, fn.Spec.FunctionContentType = string(data), "text"
+	}
+	if len(fn.Spec.Function) > maxSource {
+		return fmt.Errorf("it has %d bytes, %d as base64, and the API takes %d; make an image of it and name that with --runtime-image", len(data), len(fn.Spec.Function), maxSource)
+	}
+	return nil
+}
+
+// maxSource is what the API takes of a function's source, in bytes.
+const maxSource = 1_000_000
+
+func packed(tar []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, err := w.Write(tar)
+	return out.Bytes(), errors.Join(err, w.Close())
+}
+
+// readSource returns a file's content, or a folder as a zip archive, and
+// checks it against --checksum.
+func (f *functionFlags) readSource(cmd *cobra.Command) ([]byte, error) {
+	info, err := os.Stat(f.file)
+	isFolder := err == nil && info.IsDir()
+	var data []byte
+	switch {
+	case isFolder && f.checksum != "":
+		return nil, errors.New("a folder has no checksum: leave --checksum out, or name an archive")
+	case isFolder:
+		return readFolder(f.file)
+	case f.file == "-":
+		data, err = readBounded(cmd.InOrStdin(), "the standard input")
+	case isURL(f.file):
+		data, err = f.fetch(cmd)
+	default:
+		data, err = readFile(f.file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	if got := "sha256:" + hex.EncodeToString(sum[:]); f.checksum != "" && got != f.checksum {
+		return nil, fmt.Errorf("%s has the checksum %s, not the %s that --checksum names", f.file, got, f.checksum)
+	}
+	return data, nil
+}
+
+func readFolder(dir string) ([]byte, error) {
+	files, err := source.Folder(dir)
+	if err != nil {
+		return nil, err
+	}
+	return source.Pack(files)
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readBounded(f, name)
+}
+
+// fetch gets a URL from here: with the rights and the network of who deploys,
+// not with the cluster's.
+func (f *functionFlags) fetch(cmd *cobra.Command) ([]byte, error) {
+	client := &http.Client{Timeout: time.Minute, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		const most = 10
+		if len(via) == most {
+			return fmt.Errorf("more than %d redirections", most)
+		}
+		if req.URL.Scheme != "https" && f.checksum == "" {
+			return errors.New("it leads to http://, where it could be anybody's: say what it must be with --checksum")
+		}
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, f.file, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetch the source: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetch the source: %s answered %s", f.file, resp.Status)
+	}
+	return readBounded(resp.Body, f.file)
+}
+
+func readBounded(in io.Reader, name string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(in, maxSource+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) == 0:
+		return nil, fmt.Errorf("%s is empty", name)
+	case len(data) > maxSource:
+		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have", name, maxSource)
+	}
+	return data, nil
+}

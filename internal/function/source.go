@@ -1,0 +1,67 @@
+package function
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/function/source"
+	"redoubt.dev/redoubt/runtimes"
+)
+
+// Source is the function's files as the runtime reads them.
+func Source(fn *kubeless.Function) ([]source.File, error) {
+	lang, err := runtimes.Get(fn.Spec.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	data := []byte(fn.Spec.Function)
+	encoding, form, _ := strings.Cut(fn.Spec.FunctionContentType, "+")
+	if encoding == "base64" {
+		if data, err = base64.StdEncoding.DecodeString(fn.Spec.Function); err != nil {
+			return nil, fmt.Errorf("spec.function: not base64: %w", err)
+		}
+	}
+	if want := fn.Spec.Checksum; want != "" {
+		sum := sha256.Sum256(data)
+		if got := "sha256:" + hex.EncodeToString(sum[:]); got != want {
+			return nil, fmt.Errorf("spec.checksum: the source's is %s, not %s", got, want)
+		}
+	}
+	files, err := source.Files(source.Form(form), data, kubeless.Module(fn)+lang.Extension)
+	if err != nil {
+		return nil, fmt.Errorf("spec.function: %w", err)
+	}
+	return files, nil
+}
+
+// code is a version of the source as the cluster keeps it: a ConfigMap, whose
+// keys cannot be paths, and which path each key has.
+type code struct {
+	name  string
+	data  map[string][]byte
+	items []corev1.KeyToPath
+}
+
+func newSource(function string, files []source.File) code {
+	c := code{data: map[string][]byte{}}
+	for n, f := range files {
+		key := "file" + strconv.Itoa(n)
+		c.data[key] = f.Data
+		c.items = append(c.items, corev1.KeyToPath{Key: key, Path: f.Path})
+	}
+	whole, err := json.Marshal(files)
+	if err != nil {
+		panic(err) // paths and bytes
+	}
+	sum := sha256.Sum256(whole)
+	c.name = function + "-source-" + hex.EncodeToString(sum[:6])
+	return c
+}
