@@ -5,11 +5,13 @@
 // file saying so, and a machine that does not let processes lower their
 // out-of-memory score can run it. What gVisor's own shim lacks for Kubernetes
 // is added around it, not inside: port forwarding, the memory limits of
-// containers, and statistics that say what ended a container.
+// containers, the keys of a terminal, and statistics that say what ended a
+// container.
 package main
 
 import (
 	"context"
+	"os"
 	"runtime"
 
 	"github.com/containerd/containerd/v2/pkg/shim"
@@ -21,6 +23,9 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
+	if os.Args[0] == keyboardName {
+		keyboard(sandbox{os.Args[1]}, os.Args[2])
+	}
 	registry.Register(taskPlugin())
 	shim.Run(context.Background(), newManager("io.containerd.runsc.v1"))
 }

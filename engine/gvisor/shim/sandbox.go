@@ -57,6 +57,18 @@ func (s sandbox) memory(container string) (uint64, error) {
 	return answer.Event.Data.Memory.Usage.Usage, nil
 }
 
+// signalForeground sends a signal to the processes that have the terminal of
+// the container's first process.
+func (s sandbox) signalForeground(container string, number int32) error {
+	const toForeground = 2 // gVisor's DeliverToForegroundProcessGroup
+	args := struct {
+		CID   string
+		Signo int32
+		Mode  int
+	}{container, number, toForeground}
+	return s.call("containerManager.Signal", &args, nil)
+}
+
 // dial connects to a TCP port of the pod's own loopback, wherever in the pod
 // it is listened to.
 func (s sandbox) dial(pod string, port uint16) (net.Conn, error) {

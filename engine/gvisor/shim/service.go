@@ -25,6 +25,10 @@ type service struct {
 	states    lastAnswers[task.StateResponse]
 	stats     lastAnswers[task.StatsResponse]
 
+	// opening is held while a container with a terminal is made, and shared by
+	// those who may open other terminals.
+	opening sync.RWMutex
+
 	mu  sync.Mutex
 	pod *pod // guarded by mu; nil until the pod's sandbox exists
 }
@@ -68,7 +72,7 @@ func (s *service) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.
 	if r.Options, err = b.settings(r.Options); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	answer, err := s.TaskService.Create(ctx, r)
+	answer, err := s.create(ctx, r)
 	if err != nil {
 		return nil, err
 	}
