@@ -98,9 +98,25 @@ key() {
 	} | sha256sum | cut -c1-16
 }
 
+# result PART: the folder of the part's result, which may not be there yet.
+result() { echo "$cache/$1-$(key "$1")"; }
+
+# fetch PART...: downloads the modules of those that are to be built. Only the
+# build itself says what goes wrong.
+fetch() {
+	for name; do
+		if [ -f "$root/engine/$name/go.mod" ] && [ ! -d "$(result "$name")" ]; then
+			cd "$root/engine/$name"
+			go list -deps tool ./... >/dev/null 2>&1 &
+			trap "kill $!; exit" TERM
+			wait $! || true
+		fi
+	done
+}
+
 # part NAME: builds NAME unless the cache has it, and links it into bin/engine.
 part() {
-	have=$cache/$1-$(key "$1")
+	have=$(result "$1")
 	if [ ! -d "$have" ]; then
 		say "building $1"
 		# Built beside its place and moved there whole, so that an interrupted
@@ -116,7 +132,14 @@ part() {
 }
 
 mkdir -p "$cache" "$out"
-for name in ${*:-pause runc cni etcd containerd coredns gvisor kubernetes}; do
+[ $# -gt 0 ] || set -- pause runc cni etcd containerd coredns gvisor kubernetes
+
+# The network works for the later parts while the processors do for the first.
+fetch "$@" &
+fetching=$!
+trap 'kill $fetching 2>/dev/null || true' EXIT
+
+for name; do
 	part "$name"
 done
 say "engine ready in bin/engine"
