@@ -49,24 +49,27 @@ func TestDeclaredOverheadCoversAPod(t *testing.T) {
 // sandboxOf is the container runtime's id of a pod.
 func sandboxOf(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
-	found := sandboxes(t, pod)
+	found := sandboxes(t, of(pod))
 	if len(found) != 1 {
 		t.Fatalf("pod %s has the sandboxes %v, want one", pod.Name, found)
 	}
 	return found[0].Id
 }
 
-// sandboxes are what the container runtime has of a pod.
-func sandboxes(t *testing.T, pod *corev1.Pod) []*runtime.PodSandbox {
+// of selects a pod's sandboxes.
+func of(pod *corev1.Pod) *runtime.PodSandboxFilter {
+	return &runtime.PodSandboxFilter{LabelSelector: map[string]string{"io.kubernetes.pod.uid": string(pod.UID)}}
+}
+
+// sandboxes are those that the container runtime has.
+func sandboxes(t *testing.T, filter *runtime.PodSandboxFilter) []*runtime.PodSandbox {
 	t.Helper()
 	client, conn, err := cri.Connect(shared.Inst.ContainerdSocket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	list, err := client.ListPodSandbox(t.Context(), &runtime.ListPodSandboxRequest{
-		Filter: &runtime.PodSandboxFilter{LabelSelector: map[string]string{"io.kubernetes.pod.uid": string(pod.UID)}},
-	})
+	list, err := client.ListPodSandbox(t.Context(), &runtime.ListPodSandboxRequest{Filter: filter})
 	if err != nil {
 		t.Fatal(err)
 	}

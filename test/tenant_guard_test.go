@@ -33,7 +33,7 @@ func blind(t *testing.T, namespace string) {
 // ready says whether the container runtime runs a sandbox of the pod.
 func ready(t *testing.T, pod *corev1.Pod) bool {
 	t.Helper()
-	return slices.ContainsFunc(sandboxes(t, pod), func(s *runtime.PodSandbox) bool {
+	return slices.ContainsFunc(sandboxes(t, of(pod)), func(s *runtime.PodSandbox) bool {
 		return s.State == runtime.PodSandboxState_SANDBOX_READY
 	})
 }
