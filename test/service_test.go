@@ -39,6 +39,7 @@ func TestServiceInEveryClass(t *testing.T) {
 			t.Errorf("create prints %q", out)
 		}
 		s.answers(t, "one")
+		s.answersOverTLS(t, "one")
 		pods := s.pods(t, "web-00001")
 		if len(pods) != 1 || *pods[0].Spec.RuntimeClassName != class {
 			t.Errorf("instances: %+v", pods)

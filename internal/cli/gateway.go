@@ -28,8 +28,8 @@ for an instance, and carry each to one.
 
 Names are NAME.NAMESPACE.DOMAIN outside the cluster, and NAME.NAMESPACE,
 NAME.NAMESPACE.svc and NAME.NAMESPACE.svc.CLUSTER-DOMAIN inside it. Sockets
-passed as systemd passes them are for requests from outside the cluster.
-SIGTERM lets open requests end.`,
+passed as systemd passes them are for requests from outside the cluster; with
+a certificate or an authority, clients may speak TLS on them. SIGTERM lets open requests end.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := kube.Config(kubeconfig, "redoubt-gateway")
@@ -52,6 +52,12 @@ SIGTERM lets open requests end.`,
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the cluster (default: the pod's own)")
 	flags.StringSliceVar(&opts.Listen, "listen", nil, "addresses for requests inside the cluster, host:port")
 	flags.StringVar(&opts.Admin, "admin", opts.Admin, "address for health, metrics and load, host:port")
+	flags.StringVar(&opts.Certificate.Certificate, "tls-certificate", "", "certificate chain for clients that speak TLS, a PEM file; read again when it changes")
+	flags.StringVar(&opts.Certificate.Key, "tls-key", "", "its key, a PEM file")
+	flags.StringVar(&opts.Authority.Certificate, "tls-authority", "", "certificate of an authority that signs one for every other name, a PEM file")
+	flags.StringVar(&opts.Authority.Key, "tls-authority-key", "", "its key, a PEM file")
+	cmd.MarkFlagsRequiredTogether("tls-certificate", "tls-key")
+	cmd.MarkFlagsRequiredTogether("tls-authority", "tls-authority-key")
 	flags.StringVar(&opts.Domain, "domain", opts.Domain, "end of the names outside the cluster")
 	flags.StringVar(&opts.ClusterDomain, "cluster-domain", opts.ClusterDomain, "end of the names inside the cluster")
 	flags.IntVar(&opts.HoldsPort, "holds-port", opts.HoldsPort, "port at which nodes are told which pods are used; 0: pods are never frozen")

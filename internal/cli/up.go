@@ -65,10 +65,11 @@ Instance %q is ready.
 
   Kubernetes   export KUBECONFIG=%s
   Services     http://NAME.NAMESPACE.localhost:%d
+               https too, for those who trust %s
   Look         redoubt status%s
   Data         %s
   Stop         redoubt down%s      (with --purge: remove the data too)
-`, inst.Name, inst.Kubeconfig(), s.HTTPPort, nameFlag(inst), inst.DataDir, nameFlag(inst))
+`, inst.Name, inst.Kubeconfig(), s.HTTPPort, inst.Data("pki", "gateway", "ca.crt"), nameFlag(inst), inst.DataDir, nameFlag(inst))
 }
 
 // nameFlag is what a command for inst needs, nothing for the default one.

@@ -48,6 +48,10 @@ func (b *boot) makeCertificates() error {
 	if err != nil {
 		return err
 	}
+	// The gateway signs with this one itself, for the names of services.
+	if _, err := pki.NewAuthority(b.pki("gateway"), "ca", now, publicDomain); err != nil {
+		return err
+	}
 	loopback := net.IPv4(127, 0, 0, 1)
 	errs := []error{
 		pki.EnsureKey(b.pki("service-account.key")),

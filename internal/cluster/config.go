@@ -18,6 +18,9 @@ import (
 
 const (
 	clusterDomain = "cluster.local"
+	// publicDomain ends the names of services outside: every browser and most
+	// resolvers take it for this machine (RFC 6761, section 6.3).
+	publicDomain  = "localhost"
 	apiServerPort = 6443
 	// dnsIndex is the place of the DNS service in the service range, as
 	// kubeadm has it.

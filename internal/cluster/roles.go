@@ -61,7 +61,11 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 		"--gateways="+roleAddresses["gateway"],
 		"--gateway-address="+net.JoinHostPort(b.link.NodeIP.String(), "80"),
 		fmt.Sprintf("--url-port=%d", b.opts.HTTPPort))
-	gateway, err3 := b.role("gateway", "--listen="+net.JoinHostPort(b.link.NodeIP.String(), "80"))
+	gateway, err3 := b.role("gateway",
+		"--listen="+net.JoinHostPort(b.link.NodeIP.String(), "80"),
+		"--domain="+publicDomain,
+		"--tls-authority="+b.pki("gateway", "ca.crt"),
+		"--tls-authority-key="+b.pki("gateway", "ca.key"))
 	listener, err4 := b.http.(*net.TCPListener).File()
 	gateway.Listener = listener
 	return []supervise.Spec{node, controller, gateway}, errors.Join(err1, err2, err3, err4)

@@ -10,6 +10,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/front"
 	"redoubt.dev/redoubt/internal/gateway/holds"
+	"redoubt.dev/redoubt/internal/gateway/identity"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/proxy"
 	"redoubt.dev/redoubt/internal/gateway/report"
@@ -47,6 +49,10 @@ type Options struct {
 	// Public are open listeners for requests from outside the cluster: routes
 	// that are visible inside only do not exist there. Run closes them.
 	Public []net.Listener
+	// Certificate is shown to clients that speak TLS, on any of the listeners,
+	// and Authority makes one for the names that it is not valid for. Both may
+	// be absent; without either, TLS is refused.
+	Certificate, Authority identity.Files
 	// Domain ends public names, ClusterDomain those inside the cluster.
 	Domain, ClusterDomain string
 	// HoldsPort is where nodes are told which pods are used; 0 means that no
@@ -88,6 +94,7 @@ type gateway struct {
 	log     *accesslog.Log
 	handler *proxy.Handler
 	nodes   *holds.Nodes // nil where no pod is ever frozen
+	tls     *tls.Config  // nil where TLS is refused
 
 	known    chan struct{} // closed once the cluster as it was at the start is
 	draining atomic.Bool
@@ -106,7 +113,8 @@ func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 		g.log = accesslog.New(opts.AccessLog)
 	}
 	g.handler = proxy.New(g.table, g.log)
-	return g, nil
+	g.tls, err = identity.Configuration(identity.Options{Given: opts.Certificate, Authority: opts.Authority, Known: g.leads})
+	return g, err
 }
 
 // keeper is nil where no pod is ever frozen.
@@ -179,7 +187,11 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 func (g *gateway) serve(ctx context.Context, listeners []listener) error {
 	handed := newHandedOver()
 	second := newHTTP2Server(g.handler)
-	first := front.NewServer(front.Options{Table: g.table, Log: g.log, Other: handed.give, Scheme: "http"})
+	secured := front.NewServer(front.Options{Table: g.table, Log: g.log, Other: handed.give("https"), Scheme: "https"})
+	defer secured.Close()
+	first := front.NewServer(front.Options{
+		Table: g.table, Log: g.log, Other: handed.give("http"), Secure: g.agree(ctx, secured.ServeConn), Scheme: "http",
+	})
 	defer first.Close()
 	ended := make(chan error, len(listeners)+1)
 	for _, l := range listeners {
@@ -199,7 +211,7 @@ func (g *gateway) serve(ctx context.Context, listeners []listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.Drain)
 	defer cancel()
 	var late error
-	if err := errors.Join(first.Drain(drain), second.Shutdown(drain)); err != nil {
+	if err := errors.Join(first.Drain(drain), secured.Drain(drain), second.Shutdown(drain)); err != nil {
 		late = errors.Join(fmt.Errorf("requests were still open after %v: %w", g.opts.Drain, err), second.Close())
 	}
 	return errors.Join(failed, late)

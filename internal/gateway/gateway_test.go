@@ -30,11 +30,17 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigWith(t, Options{})
+}
+
+func newRigWith(t *testing.T, opts Options) *rig {
+	t.Helper()
+	opts.Name, opts.Domain, opts.ClusterDomain, opts.Drain = "test", "localhost", "cluster.local", 5*time.Second
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := newGateway(nil, Options{Name: "test", Domain: "localhost", ClusterDomain: "cluster.local", Drain: 5 * time.Second})
+	g, err := newGateway(nil, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

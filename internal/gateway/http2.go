@@ -32,7 +32,8 @@ func newHTTP2Server(handler http.Handler) *http.Server {
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return proxy.WithPublic(ctx, c.(handed).public)
+			h := c.(handed)
+			return proxy.WithClient(ctx, h.public, h.scheme)
 		},
 	}
 	s.Protocols.SetHTTP1(true)
@@ -44,6 +45,7 @@ func newHTTP2Server(handler http.Handler) *http.Server {
 type handed struct {
 	net.Conn
 	public bool
+	scheme string // http or https
 }
 
 // handedOver is the listener that such connections come from.
@@ -57,12 +59,14 @@ func newHandedOver() *handedOver {
 	return &handedOver{conns: make(chan handed), closed: make(chan struct{})}
 }
 
-// give passes a connection to whoever accepts.
-func (h *handedOver) give(c net.Conn, public bool) {
-	select {
-	case h.conns <- handed{c, public}:
-	case <-h.closed:
-		_ = c.Close()
+// give returns what passes connections to whoever accepts.
+func (h *handedOver) give(scheme string) func(c net.Conn, public bool) {
+	return func(c net.Conn, public bool) {
+		select {
+		case h.conns <- handed{c, public, scheme}:
+		case <-h.closed:
+			_ = c.Close()
+		}
 	}
 }
 

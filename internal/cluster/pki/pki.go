@@ -52,8 +52,10 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority loads the authority called name from dir, or makes it.
-func NewAuthority(dir, name string, now time.Time) (*Authority, error) {
+// NewAuthority loads the authority called name from dir, or makes it. With
+// domains it can vouch for names in them and for no others (RFC 5280, section
+// 4.2.1.10).
+func NewAuthority(dir, name string, now time.Time, domains ...string) (*Authority, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make certificate folder: %w", err)
 	}
@@ -66,7 +68,7 @@ func NewAuthority(dir, name string, now time.Time) (*Authority, error) {
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("load certificate authority %s: %w", name, err)
 	}
-	return a, a.create(now)
+	return a, a.create(now, domains)
 }
 
 // CertFile is the path of the authority's own certificate.
@@ -98,7 +100,7 @@ func (a *Authority) Ensure(r Request, now time.Time) error {
 
 func (a *Authority) path(name string) string { return filepath.Join(a.dir, name) }
 
-func (a *Authority) create(now time.Time) error {
+func (a *Authority) create(now time.Time, domains []string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key %s: %w", a.name, err)
@@ -115,6 +117,9 @@ func (a *Authority) create(now time.Time) error {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
+
+		PermittedDNSDomainsCritical: len(domains) > 0,
+		PermittedDNSDomains:         domains,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {

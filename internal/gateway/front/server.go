@@ -29,6 +29,9 @@ type Options struct {
 	// Other serves a connection that this package does not; it may be read
 	// from its first byte on, and is Other's to close.
 	Other func(c net.Conn, public bool)
+	// Secure is as Other for a connection whose client speaks TLS; nil refuses
+	// it.
+	Secure func(c net.Conn, public bool)
 	// Scheme is what clients speak, http or https.
 	Scheme string
 }

@@ -38,6 +38,7 @@ const (
 	linger                  // it is closed after the client has read the answer
 	abandon                 // it is closed so that the client sees a fault
 	handOver                // another server has it
+	secure                  // it speaks TLS, which another server does
 )
 
 // serve answers requests until the connection ends.
@@ -47,6 +48,8 @@ func (n *session) serve() {
 		headLength, err := n.readHead()
 		after := end
 		switch {
+		case errors.Is(err, errTLS):
+			after = secure
 		case err != nil:
 			after = n.refuseHead(err)
 		case n.speaksHTTP2():
@@ -58,7 +61,10 @@ func (n *session) serve() {
 		case keep:
 			continue
 		case handOver:
-			n.handOver()
+			n.handOver(n.server.Other)
+			return
+		case secure:
+			n.handOver(n.server.Secure)
 			return
 		case linger:
 			n.linger()
@@ -77,6 +83,9 @@ func (n *session) readHead() (int, error) {
 		n.lastCall()
 	}
 	for scanned := 0; ; {
+		if n.speaksTLS() {
+			return 0, errTLS
+		}
 		length, err := http1.RequestHead(n.conn.Buffered(), &scanned)
 		if err != nil || length > 0 {
 			return length, err
@@ -114,13 +123,24 @@ var preface = []byte("PRI * HTTP/2.0\r\n\r\n")
 // speaksHTTP2 says that the client began with HTTP/2's preface.
 func (n *session) speaksHTTP2() bool { return bytes.HasPrefix(n.conn.Buffered(), preface) }
 
-// handOver gives the connection and what was read of it to the other server.
-func (n *session) handOver() {
+var errTLS = errors.New("the client speaks TLS")
+
+// speaksTLS says that the client began with a record of a TLS handshake (RFC
+// 8446, section 5.1), which no request begins with.
+func (n *session) speaksTLS() bool {
+	const handshake = 22
+	read := n.conn.Buffered()
+	return n.server.Secure != nil && len(read) > 0 && read[0] == handshake
+}
+
+// handOver gives the connection and what was read of it to another server.
+func (n *session) handOver(to func(c net.Conn, public bool)) {
 	read := bytes.Clone(n.conn.Buffered())
 	n.conn.Discard(len(read))
 	n.conn.Release()
+	n.enter(idle, 0)
 	_ = n.conn.SetDeadline(time.Time{})
-	n.server.Other(&replayed{n.conn.Conn, read}, n.public)
+	to(&replayed{n.conn.Conn, read}, n.public)
 }
 
 // replayed is a connection of which something was read.
@@ -151,6 +171,10 @@ func (n *session) linger() {
 
 // reset makes the end of the connection an error for the client.
 func (n *session) reset() {
+	if c, ok := n.conn.Conn.(interface{ NetConn() net.Conn }); ok {
+		_ = c.NetConn().Close() // without TLS's own word of an end
+		return
+	}
 	if c, ok := n.conn.Conn.(interface{ SetLinger(int) error }); ok {
 		_ = c.SetLinger(0)
 	}

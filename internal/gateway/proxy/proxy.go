@@ -45,11 +45,23 @@ func New(t *table.Table, accessLog *accesslog.Log) *Handler {
 
 type contextKey struct{}
 
-type publicKey struct{}
+type clientKey struct{}
 
-// WithPublic marks requests that come from outside the cluster.
-func WithPublic(ctx context.Context, public bool) context.Context {
-	return context.WithValue(ctx, publicKey{}, public)
+// client is what is known of whom a request comes from.
+type client struct {
+	public bool
+	scheme string
+}
+
+// WithClient marks the requests of a connection: whether it comes from outside
+// the cluster, and in what scheme, http or https.
+func WithClient(ctx context.Context, public bool, scheme string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client{public, scheme})
+}
+
+func clientOf(req *http.Request) client {
+	c, _ := req.Context().Value(clientKey{}).(client)
+	return c
 }
 
 // exchange is one request on its way.
@@ -68,10 +80,7 @@ func exchangeOf(ctx context.Context) *exchange { return ctx.Value(contextKey{}).
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	x := &exchange{start: time.Now(), peer: peerOf(req), proto: "http"}
-	if req.TLS != nil {
-		x.proto = "https"
-	}
+	x := &exchange{start: time.Now(), peer: peerOf(req), proto: clientOf(req).scheme}
 	out := &recorder{ResponseWriter: w}
 	in := &counter{body: req.Body}
 	defer h.finish(x, req, out, in) // also when the copy of a body panics
@@ -125,8 +134,7 @@ func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *coun
 }
 
 func query(req *http.Request) table.Query {
-	public, _ := req.Context().Value(publicKey{}).(bool)
-	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: public}
+	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: clientOf(req).public}
 }
 
 func peerOf(req *http.Request) netip.Addr {
