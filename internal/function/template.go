@@ -33,6 +33,8 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 		image = lang.Image
 	}
 	id, yes, no := int64(user), true, false
+	// No probe is declared: a runtime listens once it has loaded the function,
+	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
 	t.Labels, t.Annotations = custom.Labels, custom.Annotations
 	t.Spec.TimeoutSeconds = timeout(fn)
@@ -56,7 +58,6 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 			Resources:       own.Resources,
 			Ports:           []serving.ContainerPort{{ContainerPort: port(fn)}},
 			VolumeMounts:    append([]corev1.VolumeMount{{Name: sourceVolume, MountPath: "/kubeless", ReadOnly: true}}, own.VolumeMounts...),
-			ReadinessProbe:  &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/healthz"}},
 			SecurityContext: &corev1.SecurityContext{
 				AllowPrivilegeEscalation: &no,
 				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
