@@ -57,7 +57,7 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 // use instead.
 var refusedFlags = map[string]string{
 	"dependencies": "dependencies are not installed yet: put what the function needs into the folder or archive that --from-file names, or into an image of your own and name that with --runtime-image",
-	"schedule":     "functions are not called by time yet: call it from a Kubernetes CronJob, at its URL",
+	"schedule":     "a schedule is a thing of its own: deploy the function, then: redoubt trigger cronjob create NAME --function NAME --schedule '...'",
 	"headless":     "a function needs no service of its own, because the gateway reaches its instances directly: leave it out",
 	"servicePort":  "the gateway serves all functions on its own port: leave it out, and see the URL with: redoubt function describe NAME",
 }

@@ -54,6 +54,7 @@ var boundaries = []struct {
 	{from: "internal/serving", to: "internal/cluster", why: "a role runs against any cluster and knows nothing of the one that up boots"},
 	{from: "internal/tenant", to: "internal/cluster", why: "a role runs against any cluster and knows nothing of the one that up boots"},
 	{from: "internal/function", to: "internal/cluster", why: "a role runs against any cluster and knows nothing of the one that up boots"},
+	{from: "internal/trigger", to: "internal/cluster", why: "a role runs against any cluster and knows nothing of the one that up boots"},
 	{from: "internal/autoscale", to: "internal/cluster", why: "a role runs against any cluster and knows nothing of the one that up boots"},
 	{from: "api", to: "internal", why: "API types are for anybody to use, and Go keeps others from internal"},
 	{from: "internal", to: "internal/cli", butFrom: "internal/cli", why: "the command line stands above everything"},

@@ -1,6 +1,6 @@
 // Package serving is the control side of Knative's serving interface: the
-// list of controllers, and the manager that runs them and those of tenants
-// and functions.
+// list of controllers, and the manager that runs them and those of tenants,
+// functions and triggers.
 package serving
 
 import (
@@ -39,6 +39,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving/routing"
 	"redoubt.dev/redoubt/internal/serving/service"
 	"redoubt.dev/redoubt/internal/tenant"
+	"redoubt.dev/redoubt/internal/trigger"
 )
 
 // Options are the controller role's.
@@ -75,6 +76,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},
+		func(mgr ctrl.Manager) error { return trigger.AddCron(mgr, opts.Gateway) },
 		func(mgr ctrl.Manager) error {
 			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
 		},

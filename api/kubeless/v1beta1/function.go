@@ -1,5 +1,5 @@
-// Package v1beta1 holds the Function of kubeless.io/v1beta1 as Redoubt serves
-// it: Kubeless's field names, and the class of sandbox that Kubeless had no
+// Package v1beta1 holds the kinds of kubeless.io/v1beta1 as Redoubt serves
+// them: Kubeless's field names, and the class of sandbox that Kubeless had no
 // place for.
 //
 // +kubebuilder:object:generate=true
@@ -25,7 +25,7 @@ var GroupVersion = schema.GroupVersion{Group: "kubeless.io", Version: "v1beta1"}
 
 // AddToScheme registers this package's kinds.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Function{}, &FunctionList{})
+	s.AddKnownTypes(GroupVersion, &Function{}, &FunctionList{}, &CronJobTrigger{}, &CronJobTriggerList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
