@@ -219,7 +219,7 @@ func news(before, after client.Object) bool {
 	case *corev1.Node:
 		return !equality.Semantic.DeepEqual(before.(*corev1.Node).Status.Addresses, after.Status.Addresses)
 	case *corev1.Service:
-		return !equality.Semantic.DeepEqual(before.(*corev1.Service).Spec, after.Spec)
+		return !equality.Semantic.DeepEqual(before.(*corev1.Service).Spec, after.Spec) || !equality.Semantic.DeepEqual(before.GetLabels(), after.Labels)
 	}
 	return before.GetGeneration() != after.GetGeneration() || !equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())
 }

@@ -205,11 +205,7 @@ func (w *Walls) program(ctx context.Context) error {
 	}
 	want := policy.Compile(cluster)
 	if w.now != nil {
-		script := ruleset.Change(w.now, want)
-		if script == "" {
-			return nil
-		}
-		if err = nft.Apply(ctx, script); err == nil {
+		if err = ruleset.Apply(ctx, w.now, want); err == nil {
 			w.now = want
 			return nil
 		}

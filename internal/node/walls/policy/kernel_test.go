@@ -80,10 +80,20 @@ func TestKernelTakesEveryChange(t *testing.T) {
 		}
 		for _, test := range cases {
 			next := Compile(world(read(t, "p", test.spec)))
-			if err := nft.Apply(t.Context(), ruleset.Change(now, next)); err != nil {
+			if err := ruleset.Apply(t.Context(), now, next); err != nil {
 				return fmt.Errorf("change to %q: %w", test.name, err)
 			}
 			now = next
+		}
+		// The second of these changes pods, and with them elements alone.
+		last := world(read(t, "p", cases[0].spec), read(t, "q", cases[len(cases)-1].spec))
+		for range 2 {
+			next := Compile(last)
+			if err := ruleset.Apply(t.Context(), now, next); err != nil {
+				return fmt.Errorf("change pods: %w", err)
+			}
+			now = next
+			last.Pods = append(slices.Clone(last.Pods[1:]), Pod{Namespace: "a", Labels: labels.Set{"app": "web"}, Address: netip.MustParseAddr("198.18.3.1"), Local: true})
 		}
 		changed, err := table()
 		if err != nil {
@@ -148,7 +158,7 @@ func BenchmarkOnePodAmongThousand(b *testing.B) {
 		for n := 1; b.Loop(); n++ {
 			c.Pods = all[:len(all)-n%2]
 			next := Compile(c)
-			if err := nft.Apply(b.Context(), ruleset.Change(now, next)); err != nil {
+			if err := ruleset.Apply(b.Context(), now, next); err != nil {
 				return err
 			}
 			now = next

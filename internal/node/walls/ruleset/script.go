@@ -104,11 +104,14 @@ func (s *script) addElements(from, to *Ruleset) {
 	}
 }
 
-// elements says what is added to a set or taken from it, a few at a time: the
-// kernel bounds the size of one message.
+// atOnce bounds how many elements one message to the kernel has: its length has
+// 16 bits.
+const atOnce = 500
+
+// elements says what is added to a set or taken from it.
 func (s *script) elements(verb, set string, all []string) {
 	slices.Sort(all)
-	for some := range slices.Chunk(all, 500) {
+	for some := range slices.Chunk(all, atOnce) {
 		s.say(verb, "element", set, " { "+strings.Join(some, ", ")+" }")
 	}
 }
