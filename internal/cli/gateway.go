@@ -19,6 +19,7 @@ func newGateway() *cobra.Command {
 		HoldsPort:     hold.Port,
 	}
 	var kubeconfig string
+	var pods string
 	accessLog := true
 	cmd := &cobra.Command{
 		Use:   "gateway",
@@ -32,6 +33,10 @@ passed as systemd passes them are for requests from outside the cluster; with
 a certificate or an authority, clients may speak TLS on them. SIGTERM lets open requests end.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if opts.PodRange, err = podRange(pods); err != nil {
+				return usage(err)
+			}
 			cfg, err := kube.Config(kubeconfig, "redoubt-gateway")
 			if err != nil {
 				return err
@@ -60,6 +65,7 @@ a certificate or an authority, clients may speak TLS on them. SIGTERM lets open 
 	cmd.MarkFlagsRequiredTogether("tls-authority", "tls-authority-key")
 	flags.StringVar(&opts.Domain, "domain", opts.Domain, "end of the names outside the cluster")
 	flags.StringVar(&opts.ClusterDomain, "cluster-domain", opts.ClusterDomain, "end of the names inside the cluster")
+	flags.StringVar(&pods, "pod-range", "", "addresses of pods, IPv4; with it, a tenant's pods find the tenant's own services alone (default: they find all)")
 	flags.IntVar(&opts.HoldsPort, "holds-port", opts.HoldsPort, "port at which nodes are told which pods are used; 0: pods are never frozen")
 	flags.DurationVar(&opts.Drain, "drain", opts.Drain, "how long open requests may take after SIGTERM")
 	flags.BoolVar(&accessLog, "access-log", accessLog, "write a line of JSON for every request to standard error")

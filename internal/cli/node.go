@@ -14,7 +14,7 @@ import (
 func newNode() *cobra.Command {
 	var kubeconfig string
 	opts := node.Options{}
-	var pods string
+	var pods, gateway string
 	var inside []string
 	cmd := &cobra.Command{
 		Use:   "node",
@@ -24,7 +24,7 @@ func newNode() *cobra.Command {
 			if opts.NodeName == "" {
 				return usage(errors.New("--node-name is missing: give the name of the Kubernetes node that this process runs on"))
 			}
-			if err := readRanges(&opts, pods, inside); err != nil {
+			if err := readRanges(&opts, pods, gateway, inside); err != nil {
 				return usage(err)
 			}
 			cfg, err := kube.Config(kubeconfig, "redoubt-node")
@@ -45,16 +45,31 @@ func newNode() *cobra.Command {
 	flags.StringVar(&opts.CRI, "cri-socket", "/run/containerd/containerd.sock", "container runtime's CRI socket, to stop what runs below its floor")
 	flags.StringVar(&pods, "pod-range", "", "addresses of this node's pods, IPv4; with it and --nri-socket, walls between tenants and network policies are kept here (default: they are not)")
 	flags.StringArrayVar(&inside, "inside", nil, "further addresses that are not outside the cluster, such as those of services: no tenant's pods reach them (repeatable)")
+	flags.StringVar(&gateway, "gateway", "", "address where gateways that keep tenants apart (their --pod-range) take requests, host:port: tenants' pods reach it (default: none)")
 	return cmd
 }
 
-// readRanges reads what walls are built of.
-func readRanges(opts *node.Options, pods string, inside []string) (err error) {
-	if pods == "" {
-		return nil
+// podRange reads the range of pods' addresses; none where text is empty.
+func podRange(text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
 	}
-	if opts.PodRange, err = netip.ParsePrefix(pods); err != nil || !opts.PodRange.Addr().Is4() {
-		return fmt.Errorf("--pod-range: %q is no range of IPv4 addresses; write it like 10.244.0.0/24", pods)
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil || !prefix.Addr().Is4() {
+		return netip.Prefix{}, fmt.Errorf("--pod-range: %q is no range of IPv4 addresses; write it like 10.244.0.0/24", text)
+	}
+	return prefix, nil
+}
+
+// readRanges reads what walls are built of.
+func readRanges(opts *node.Options, pods, gateway string, inside []string) (err error) {
+	if opts.PodRange, err = podRange(pods); err != nil {
+		return err
+	}
+	if gateway != "" {
+		if opts.Gateway, err = netip.ParseAddrPort(gateway); err != nil || !opts.Gateway.Addr().Is4() {
+			return fmt.Errorf("--gateway: %q is no address and port of IPv4; write it like 10.0.0.5:80", gateway)
+		}
 	}
 	for _, text := range inside {
 		prefix, err := netip.ParsePrefix(text)

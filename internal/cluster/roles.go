@@ -50,6 +50,7 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 		"--nri-socket="+b.nriSocket(),
 		"--cri-socket="+b.inst.ContainerdSocket(),
 		"--pod-range="+b.opts.PodRange.String(),
+		"--gateway="+net.JoinHostPort(b.link.NodeIP.String(), "80"),
 		"--inside="+b.opts.ServiceRange.String(),
 		"--inside="+network.Links.String())
 	if shim := microVM(); shim != "" {
@@ -63,6 +64,7 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 		fmt.Sprintf("--url-port=%d", b.opts.HTTPPort))
 	gateway, err3 := b.role("gateway",
 		"--listen="+net.JoinHostPort(b.link.NodeIP.String(), "80"),
+		"--pod-range="+b.opts.PodRange.String(),
 		"--domain="+publicDomain,
 		"--tls-authority="+b.pki("gateway", "ca.crt"),
 		"--tls-authority-key="+b.pki("gateway", "ca.key"))

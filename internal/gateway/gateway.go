@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
 	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/front"
 	"redoubt.dev/redoubt/internal/gateway/holds"
 	"redoubt.dev/redoubt/internal/gateway/identity"
@@ -55,6 +57,9 @@ type Options struct {
 	Certificate, Authority identity.Files
 	// Domain ends public names, ClusterDomain those inside the cluster.
 	Domain, ClusterDomain string
+	// PodRange is where pods have their addresses from. With it, a tenant's pods
+	// find the tenant's own services and no others; without it all are found.
+	PodRange netip.Prefix
 	// HoldsPort is where nodes are told which pods are used; 0 means that no
 	// pod is ever frozen.
 	HoldsPort int
@@ -66,7 +71,7 @@ type Options struct {
 
 // Run serves until ctx ends, and then until open requests are done.
 func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
-	watcher, err := watch.New(cfg)
+	watcher, err := watch.New(cfg, opts.PodRange.IsValid())
 	if err != nil {
 		return err
 	}
@@ -89,6 +94,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 type gateway struct {
 	opts    Options
 	table   *table.Table
+	clients *clients.Book
 	tracker *instance.Tracker
 	report  *report.Reporter
 	log     *accesslog.Log
@@ -102,7 +108,8 @@ type gateway struct {
 
 func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}, known: make(chan struct{})}
-	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits)
+	g.clients = clients.New(opts.PodRange)
+	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits, g.clients.Admits)
 	g.report.Revisions = g.table.Revisions
 	keeper, err := g.keeper(cfg)
 	if err != nil {
@@ -165,7 +172,7 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 	defer stop()
 	group, failed := errgroup.WithContext(background)
 	group.Go(func() error {
-		return watcher.Run(failed, sink{g.table, g.tracker}, func() { close(g.known) })
+		return watcher.Run(failed, sink{g.table, g.clients, g.tracker}, func() { close(g.known) })
 	})
 	group.Go(func() error { return g.serveAdmin(failed, admin) })
 	group.Go(func() error { return g.rest(failed) })

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
@@ -14,6 +17,7 @@ import (
 // sink passes changes in the cluster to the parts that they concern.
 type sink struct {
 	table   *table.Table
+	clients *clients.Book
 	tracker *instance.Tracker
 }
 
@@ -24,8 +28,20 @@ func (s sink) DeleteRoute(name types.NamespacedName)   { s.table.DeleteRoute(nam
 func (s sink) SetMapping(m *v1beta1.DomainMapping)     { s.table.SetMapping(m) }
 func (s sink) DeleteMapping(name types.NamespacedName) { s.table.DeleteMapping(name) }
 func (s sink) SetRevision(r *serving.Revision)         { s.tracker.SetRevision(r) }
-func (s sink) SetPod(p *corev1.Pod)                    { s.tracker.SetPod(p) }
-func (s sink) DeletePod(uid types.UID)                 { s.tracker.DeletePod(uid) }
+func (s sink) DeleteNamespace(name string)             { s.clients.DeleteNamespace(name) }
+func (s sink) SetNamespace(n *metav1.PartialObjectMetadata) {
+	s.clients.SetNamespace(n.Name, n.Labels[redoubt.TenantLabel])
+}
+func (s sink) SetPod(p *corev1.Pod) {
+	s.clients.SetPod(p)
+	if p.Labels[serving.RevisionUIDLabel] != "" {
+		s.tracker.SetPod(p)
+	}
+}
+func (s sink) DeletePod(uid types.UID) {
+	s.clients.DeletePod(uid)
+	s.tracker.DeletePod(uid)
+}
 func (s sink) DeleteRevision(n types.NamespacedName) {
 	s.tracker.DeleteRevision(n)
 	s.table.DeleteRevision(n)

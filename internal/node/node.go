@@ -59,6 +59,9 @@ type Options struct {
 	PodRange netip.Prefix
 	// Inside are further addresses that are not outside the cluster.
 	Inside []netip.Prefix
+	// Gateway is where gateways take requests that keep tenants apart
+	// themselves; not valid where there are none.
+	Gateway netip.AddrPort
 }
 
 type role struct {
@@ -149,7 +152,7 @@ func (r *role) keepWalls(ctx context.Context, fail context.CancelCauseFunc, cfg 
 	if opts.NRI == "" || !opts.PodRange.IsValid() {
 		return nil
 	}
-	w, err := walls.New(cfg, walls.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, PodRange: opts.PodRange, Inside: opts.Inside})
+	w, err := walls.New(cfg, walls.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, PodRange: opts.PodRange, Inside: opts.Inside, Gateway: opts.Gateway})
 	if err != nil {
 		return fmt.Errorf("set up walls: %w", err)
 	}

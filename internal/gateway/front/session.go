@@ -186,5 +186,5 @@ func (n *session) query(req *http1.Request) table.Query {
 		n.rawHost = append(n.rawHost[:0], req.Host...)
 		n.host = table.HostName(string(req.Host))
 	}
-	return table.Query{Host: n.host, Tag: string(req.Tag), Public: n.public}
+	return table.Query{Host: n.host, Tag: string(req.Tag), Public: n.public, Client: n.peer}
 }

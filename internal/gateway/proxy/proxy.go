@@ -134,7 +134,7 @@ func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *coun
 }
 
 func query(req *http.Request) table.Query {
-	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: clientOf(req).public}
+	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: clientOf(req).public, Client: peerOf(req)}
 }
 
 func peerOf(req *http.Request) netip.Addr {

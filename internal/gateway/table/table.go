@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -27,6 +28,8 @@ type Query struct {
 	Tag string
 	// Public says that the request came from outside the cluster.
 	Public bool
+	// Client is the address that the request came from.
+	Client netip.Addr
 }
 
 // TagHeader asks for a route's target by its tag (knative/serving,
@@ -37,6 +40,7 @@ const TagHeader = "Knative-Serving-Tag"
 type Table struct {
 	domain, clusterDomain string
 	waits                 func(*balance.Revision)
+	admits                func(client netip.Addr, namespace string) bool
 
 	mu        sync.RWMutex
 	hosts     map[string]*entry                   // guarded by mu, as are all below; by NAME.NAMESPACE
@@ -48,12 +52,14 @@ type Table struct {
 
 // New returns an empty table. Public names end in domain, names inside the
 // cluster in svc.clusterDomain, svc or nothing. Waits is given to each
-// revision (see balance.New).
-func New(domain, clusterDomain string, waits func(*balance.Revision)) *Table {
+// revision (see balance.New); for clients that admits does not admit to a
+// namespace, the services there do not exist.
+func New(domain, clusterDomain string, waits func(*balance.Revision), admits func(client netip.Addr, namespace string) bool) *Table {
 	return &Table{
 		domain:        "." + domain,
 		clusterDomain: ".svc." + clusterDomain,
 		waits:         waits,
+		admits:        admits,
 		hosts:         map[string]*entry{},
 		tagged:        map[string]*entry{},
 		mapped:        map[string][]*v1beta1.DomainMapping{},
@@ -65,18 +71,8 @@ func New(domain, clusterDomain string, waits func(*balance.Revision)) *Table {
 // Find returns the revision for one request. The error is a *balance.Refusal.
 func (t *Table) Find(q Query) (*balance.Revision, error) {
 	name, public := t.strip(q.Host)
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	e, tag := t.hosts[name], q.Tag
-	if e == nil {
-		if e = t.tagged[name]; e != nil {
-			tag = e.tagOf(name)
-		}
-	}
-	if e == nil && name == q.Host { // not one of the platform's own names
-		e = t.mappedTo(name)
-	}
-	if e == nil || e.local && (public || q.Public) {
+	e, tag := t.entry(name, &q)
+	if e == nil || e.local && (public || q.Public) || !t.admits(q.Client, e.name.Namespace) {
 		return nil, &balance.Refusal{Status: http.StatusNotFound, Message: fmt.Sprintf(
 			"no service answers to the host %q: the names are NAME.NAMESPACE%s", shortened(q.Host), t.domain)}
 	}
@@ -84,11 +80,30 @@ func (t *Table) Find(q Query) (*balance.Revision, error) {
 	if !ok {
 		return nil, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("route %s is not ready: %s", e.name, e.problem)}
 	}
+	t.mu.RLock()
 	r := t.revisions[target]
+	t.mu.RUnlock()
 	if r == nil {
 		return nil, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("revision %s of route %s does not exist", target, e.name)}
 	}
 	return r, nil
+}
+
+// entry returns the route that a name without its domain belongs to, and the
+// tag that is asked for. An entry does not change once it is made.
+func (t *Table) entry(name string, q *Query) (e *entry, tag string) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if e = t.hosts[name]; e != nil {
+		return e, q.Tag
+	}
+	if e = t.tagged[name]; e != nil {
+		return e, e.tagOf(name)
+	}
+	if name == q.Host { // not one of the platform's own names
+		return t.mappedTo(name), q.Tag
+	}
+	return nil, ""
 }
 
 // strip takes the domain off a host, and says whether it was the public one.

@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
 )
@@ -24,6 +25,14 @@ func meta(o *metav1.ObjectMeta, keep ...string) metav1.ObjectMeta {
 		}
 	}
 	return m
+}
+
+func stripNamespace(o any) (any, error) {
+	n, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return o, nil
+	}
+	return &metav1.PartialObjectMetadata{TypeMeta: n.TypeMeta, ObjectMeta: meta(&n.ObjectMeta, redoubt.TenantLabel)}, nil
 }
 
 func stripPod(o any) (any, error) {

@@ -32,13 +32,19 @@ type Sink interface {
 	DeleteRevision(types.NamespacedName)
 	SetPod(*corev1.Pod)
 	DeletePod(types.UID)
+	SetNamespace(*metav1.PartialObjectMetadata)
+	DeleteNamespace(name string)
 }
 
 // Watcher follows one cluster.
-type Watcher struct{ cache cache.Cache }
+type Watcher struct {
+	cache   cache.Cache
+	clients bool
+}
 
-// New connects to the cluster of cfg; Run does the watching.
-func New(cfg *rest.Config) (*Watcher, error) {
+// New connects to the cluster of cfg; Run does the watching. With clients it
+// follows all pods and namespaces, not instances alone.
+func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -47,19 +53,24 @@ func New(cfg *rest.Config) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
+	pods := cache.ByObject{Label: labels.NewSelector().Add(*instances), Transform: stripPod}
+	if clients {
+		pods.Label = nil
+	}
 	c, err := cache.New(cfg, cache.Options{
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1beta1.DomainMapping{}: {Transform: stripMapping},
 			&serving.Route{}:         {Transform: stripRoute},
 			&serving.Revision{}:      {Transform: stripRevision},
-			&corev1.Pod{}:            {Label: labels.NewSelector().Add(*instances), Transform: stripPod},
+			&corev1.Pod{}:            pods,
+			namespace():              {Transform: stripNamespace},
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("watch the cluster: %w", err)
 	}
-	return &Watcher{cache: c}, nil
+	return &Watcher{cache: c, clients: clients}, nil
 }
 
 // Run tells sink of everything there is and every change until ctx ends. It
@@ -86,15 +97,20 @@ func (w *Watcher) Run(ctx context.Context, sink Sink, synced func()) error {
 // register takes one kind after the other, so that revisions are known before
 // the routes that name them.
 func (w *Watcher) register(ctx context.Context, sink Sink) error {
-	for _, kind := range []struct {
+	kinds := []struct {
 		object  client.Object
 		handler toolscache.ResourceEventHandler
 	}{
+		{namespace(), handler(sink.SetNamespace, func(n *metav1.PartialObjectMetadata) { sink.DeleteNamespace(n.Name) })},
 		{&serving.Revision{}, handler(sink.SetRevision, func(r *serving.Revision) { sink.DeleteRevision(nameOf(r)) })},
 		{&corev1.Pod{}, handler(sink.SetPod, func(p *corev1.Pod) { sink.DeletePod(p.UID) })},
 		{&serving.Route{}, handler(sink.SetRoute, func(r *serving.Route) { sink.DeleteRoute(nameOf(r)) })},
 		{&v1beta1.DomainMapping{}, handler(sink.SetMapping, func(m *v1beta1.DomainMapping) { sink.DeleteMapping(nameOf(m)) })},
-	} {
+	}
+	if !w.clients {
+		kinds = kinds[1:]
+	}
+	for _, kind := range kinds {
 		informer, err := w.cache.GetInformer(ctx, kind.object)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", kind.object, err)
@@ -108,6 +124,12 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		}
 	}
 	return nil
+}
+
+func namespace() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return m
 }
 
 func nameOf(o metav1.Object) types.NamespacedName {

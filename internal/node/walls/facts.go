@@ -123,6 +123,7 @@ func (f *facts) cluster(ctx context.Context, sandboxes map[string]sandbox) (*pol
 		Pods:       f.pods(pods.Items, sandboxes),
 		Closed:     slices.Concat([]netip.Prefix{f.opts.PodRange}, f.opts.Inside, never, addresses(nodes.Items)),
 		Open:       servicesOf(services.Items),
+		Gateway:    f.opts.Gateway,
 	}
 	for _, ns := range namespaces.Items {
 		c.Namespaces[ns.Name] = ns.Labels

@@ -40,6 +40,9 @@ type Options struct {
 	// Inside are further addresses that are not outside the cluster: those of
 	// services and of what carries nodes.
 	Inside []netip.Prefix
+	// Gateway is where gateways take requests that keep tenants apart
+	// themselves; not valid where there are none.
+	Gateway netip.AddrPort
 }
 
 // Walls are one node's.

@@ -54,6 +54,8 @@ type Cluster struct {
 	Policies   []*networkingv1.NetworkPolicy
 	// Open are the services that every tenant reaches.
 	Open []Service
+	// Gateway is where every tenant may send requests; not valid where nobody may.
+	Gateway netip.AddrPort
 	// PodRange is where the node's pods have their addresses from. An address in
 	// it that is nobody's has no network.
 	PodRange netip.Prefix
@@ -164,6 +166,9 @@ func (c *compiler) outside() []string {
 		for _, port := range service.Ports {
 			rules = append(rules, fmt.Sprintf("%s meta l4proto %s ct original proto-dst %d accept", toService(&service), protocol(&port.Protocol), port.Port))
 		}
+	}
+	if c.Gateway.IsValid() {
+		rules = append(rules, fmt.Sprintf("ip daddr %s tcp dport %d accept", c.Gateway.Addr(), c.Gateway.Port()))
 	}
 	// The node's own addresses, and those that it hears with others.
 	rules = append(rules, "fib daddr type != unicast goto "+refuse)

@@ -42,6 +42,7 @@ func world(policies ...*networkingv1.NetworkPolicy) *Cluster {
 			Namespace: "kube-system", Labels: labels.Set{"k8s-app": "kube-dns"}, Address: netip.MustParseAddr("198.19.0.10"), NoPods: true,
 			Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolUDP, Port: 53}},
 		}},
+		Gateway:  netip.MustParseAddrPort("198.51.100.6:80"),
 		PodRange: netip.MustParsePrefix("198.18.0.0/16"),
 		Closed:   []netip.Prefix{netip.MustParsePrefix("198.18.0.0/16"), netip.MustParsePrefix("169.254.0.0/16")},
 	}
@@ -196,7 +197,7 @@ func TestWalls(t *testing.T) {
 		}
 	}
 	want := []string{
-		"ct original ip daddr 198.19.0.10 meta l4proto udp ct original proto-dst 53 accept", "fib daddr type != unicast goto refuse",
+		"ct original ip daddr 198.19.0.10 meta l4proto udp ct original proto-dst 53 accept", "ip daddr 198.51.100.6 tcp dport 80 accept", "fib daddr type != unicast goto refuse",
 		"ip daddr 198.18.0.0/16 goto refuse", "ip daddr 169.254.0.0/16 goto refuse",
 	}
 	if got := r.Chains["outside"].Rules; !slices.Equal(got, want) {
