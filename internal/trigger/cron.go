@@ -43,11 +43,12 @@ type cronReconciler struct {
 	caller *caller
 
 	mu      sync.Mutex
-	running map[types.UID]run
+	running map[types.NamespacedName]run
 }
 
 // run is what is under way for a trigger.
 type run struct {
+	uid   types.UID // one of the same name may come later
 	calls int
 	last  time.Time // the latest time that has been begun with
 }
@@ -55,7 +56,7 @@ type run struct {
 // AddCron registers the controller of CronJobTriggers, whose calls go to the
 // gateway.
 func AddCron(mgr ctrl.Manager, gateway netip.AddrPort) error {
-	r := &cronReconciler{client: mgr.GetClient(), caller: newCaller(gateway), running: map[types.UID]run{}}
+	r := &cronReconciler{client: mgr.GetClient(), caller: newCaller(gateway), running: map[types.NamespacedName]run{}}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&kubeless.CronJobTrigger{}).
 		Watches(&kubeless.Function{}, handler.EnqueueRequestsFromMapFunc(r.of)).
@@ -79,8 +80,15 @@ func (r *cronReconciler) of(ctx context.Context, fn client.Object) []reconcile.R
 
 func (r *cronReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var t kubeless.CronJobTrigger
-	if err := r.client.Get(ctx, req.NamespacedName, &t); err != nil || t.DeletionTimestamp != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	err := r.client.Get(ctx, req.NamespacedName, &t)
+	if apierrors.IsNotFound(err) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.running, req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil || t.DeletionTimestamp != nil {
+		return ctrl.Result{}, err
 	}
 	times, ready, err := r.examine(ctx, &t)
 	if err != nil {
@@ -125,7 +133,10 @@ func (r *cronReconciler) examine(ctx context.Context, t *kubeless.CronJobTrigger
 func (r *cronReconciler) serve(ctx context.Context, t *kubeless.CronJobTrigger, times schedule, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	under := r.running[t.UID]
+	under := r.running[client.ObjectKeyFromObject(t)]
+	if under.uid != t.UID {
+		under = run{uid: t.UID}
+	}
 	since := t.CreationTimestamp.Time
 	if t.Status.LastScheduleTime != nil {
 		since = t.Status.LastScheduleTime.Time
@@ -134,17 +145,41 @@ func (r *cronReconciler) serve(ctx context.Context, t *kubeless.CronJobTrigger, 
 		since = under.last
 	}
 	last, missed := times.due(since, now)
-	switch limit := t.Spec.StartingDeadlineSeconds; {
-	case last.IsZero():
-	case limit != nil && now.Sub(last) > time.Duration(*limit)*time.Second:
+	switch judge(&t.Spec, last, under.calls, now) {
+	case tooLate:
 		t.Status.Missed += missed + 1
 		t.Status.LastScheduleTime = &metav1.MicroTime{Time: last}
-	case under.calls > 0 && t.Spec.ConcurrencyPolicy == kubeless.ForbidConcurrent, under.calls == mostAtOnce:
-		// The end of a call is a change of the status, which leads here again.
-	default:
-		r.running[t.UID] = run{under.calls + 1, last}
+	case begin:
+		under.calls++
+		under.last = last
+		r.running[client.ObjectKeyFromObject(t)] = under
 		go r.call(context.WithoutCancel(ctx), t.DeepCopy(), last, missed)
 	}
+}
+
+// verdict is what becomes of a time.
+type verdict int
+
+const (
+	nothing verdict = iota // it has not come, or waits for the end of a call
+	begin
+	tooLate
+)
+
+// judge says what becomes of the time due, zero if there is none, while so
+// many calls run. One that waits is looked at again when a call has ended:
+// that is a change of the status.
+func judge(spec *kubeless.CronJobTriggerSpec, due time.Time, calls int, now time.Time) verdict {
+	limit := spec.StartingDeadlineSeconds
+	switch {
+	case due.IsZero():
+		return nothing
+	case limit != nil && now.Sub(due) > time.Duration(*limit)*time.Second:
+		return tooLate
+	case calls > 0 && spec.ConcurrencyPolicy == kubeless.ForbidConcurrent, calls >= mostAtOnce:
+		return nothing
+	}
+	return begin
 }
 
 // call makes one call and records how it went.
@@ -157,24 +192,25 @@ func (r *cronReconciler) call(ctx context.Context, t *kubeless.CronJobTrigger, d
 	if failed != nil {
 		slog.Warn("a call by schedule failed", "namespace", t.Namespace, "trigger", t.Name, "due", due, "error", failed)
 	}
-	r.ended(t.UID)
+	r.ended(t)
 	if err := r.record(ctx, t, due, missed, failed); err != nil {
 		slog.Error("a call by schedule was made and cannot be recorded", "namespace", t.Namespace, "trigger", t.Name, "due", due, "error", err)
 	}
 }
 
 // ended counts a call less. What it was due is kept: the recording may fail.
-func (r *cronReconciler) ended(uid types.UID) {
+func (r *cronReconciler) ended(t *kubeless.CronJobTrigger) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	under := r.running[uid]
-	under.calls--
-	r.running[uid] = under
+	if under, ok := r.running[client.ObjectKeyFromObject(t)]; ok && under.uid == t.UID {
+		under.calls--
+		r.running[client.ObjectKeyFromObject(t)] = under
+	}
 }
 
 // record writes into the status that the call of that time has ended.
 func (r *cronReconciler) record(ctx context.Context, t *kubeless.CronJobTrigger, due time.Time, missed int64, failed error) error {
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	return client.IgnoreNotFound(retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		var now kubeless.CronJobTrigger
 		if err := r.client.Get(ctx, client.ObjectKeyFromObject(t), &now); err != nil || now.UID != t.UID {
 			return err
@@ -193,12 +229,5 @@ func (r *cronReconciler) record(ctx context.Context, t *kubeless.CronJobTrigger,
 			s.LastSuccessfulTime = &metav1.MicroTime{Time: time.Now()}
 		}
 		return r.client.Status().Patch(ctx, &now, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	})
-	if apierrors.IsNotFound(err) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.running, t.UID)
-		return nil
-	}
-	return err
+	}))
 }
