@@ -55,6 +55,8 @@ type Walls struct {
 	queue workqueue.TypedRateLimitingInterface[struct{}]
 
 	mu sync.Mutex
+	// told says that the container runtime has said what runs. Guarded by mu.
+	told bool
 	// sandboxes are those that run here, by their own names. Guarded by mu.
 	sandboxes map[string]sandbox
 	// now is what the table has; nil while that is not known. Guarded by mu.
@@ -125,6 +127,7 @@ func (w *Walls) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*ap
 			w.sandboxes[pod.Id] = s
 		}
 	}
+	w.told = true
 	err = w.program(ctx)
 	if err == nil {
 		slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.now.Chains))
@@ -194,7 +197,7 @@ func (w *Walls) work(ctx context.Context) {
 func (w *Walls) update(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.asked.Load() {
+	if !w.told {
 		return nil
 	}
 	return w.program(ctx)
