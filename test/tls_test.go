@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -22,8 +23,9 @@ func (s service) answersOverTLS(t *testing.T, want string) {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{RootCAs: trusted},
-		Dial: func(string, string) (net.Conn, error) { // not everybody resolves names below localhost
-			return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", shared.State.HTTPPort))
+		// Not everybody resolves names below localhost.
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", shared.State.HTTPPort))
 		},
 	}}
 	resp, err := client.Get("https://" + s.name + "." + s.ns + ".localhost")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -68,8 +69,10 @@ func (r *rig) trusting(files identity.Files) *http.Client {
 	}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool},
-		Dial:            func(string, string) (net.Conn, error) { return net.Dial("tcp", r.address) },
-		Protocols:       new(http.Protocols),
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, r.address)
+		},
+		Protocols: new(http.Protocols),
 	}
 	transport.Protocols.SetHTTP1(true)
 	r.Cleanup(transport.CloseIdleConnections)
