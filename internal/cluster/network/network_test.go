@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/nft"
+	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
 
 var pods = netip.MustParsePrefix("198.18.0.0/16")
@@ -84,5 +86,48 @@ func TestFirstFree(t *testing.T) {
 	}
 	if got, err := firstFree(p("198.51.100.0/24"), []netip.Prefix{p("198.51.0.0/16")}); err == nil {
 		t.Errorf("got %v from a range that is taken whole", got)
+	}
+}
+
+// TestPodsAreClosedUntilSomebodyOpens closes the pods' network, leaves alone
+// what is there already, and opens it.
+func TestPodsAreClosedUntilSomebodyOpens(t *testing.T) {
+	id, _ := setup(t)
+	ns := "/run/netns/" + id
+	list := func() string {
+		var out []byte
+		if err := netns.Do(ns, func() (err error) {
+			out, err = exec.Command("nft", "list", "tables").Output()
+			if err == nil && strings.Contains(string(out), ruleset.Table) {
+				out, err = exec.Command("nft", "list", "table", "inet", ruleset.Table).Output()
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if err := Close(ns, pods); err != nil {
+		t.Fatal(err)
+	}
+	if rules := list(); strings.Count(rules, "ip saddr 198.18.0.0/16 drop") != 2 || !strings.Contains(rules, "ip daddr 198.18.0.0/16 drop") {
+		t.Errorf("closed is\n%s", rules)
+	}
+	other := ruleset.New()
+	other.Chains["others"] = ruleset.Chain{}
+	if err := netns.Do(ns, func() error { return nft.Apply(t.Context(), other.Replace()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := Close(ns, pods); err != nil {
+		t.Fatal(err)
+	}
+	if rules := list(); !strings.Contains(rules, "chain others") {
+		t.Errorf("what the node role has made became\n%s", rules)
+	}
+	if err := Open(ns); err != nil {
+		t.Fatal(err)
+	}
+	if rules := list(); strings.Contains(rules, ruleset.Table) {
+		t.Errorf("open is\n%s", rules)
 	}
 }

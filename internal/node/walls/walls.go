@@ -100,39 +100,32 @@ func (w *Walls) Run(ctx context.Context) error {
 	if err := w.facts.follow(ctx, &parts, func() { w.queue.Add(struct{}{}) }); err != nil {
 		return fmt.Errorf("keep walls: %w", err)
 	}
+	w.queue.Add(struct{}{})
 	parts.Go(func() { w.work(ctx) })
 	nri.Serve(ctx, nri.Plugin{Name: "redoubt-walls", Index: "01", Socket: w.opts.NRI, Events: w, Connected: w.asked.Store})
 	return nil
 }
 
-// Synchronize learns what runs here already, and makes the first table of it.
-func (w *Walls) Synchronize(ctx context.Context, pods []*api.PodSandbox, _ []*api.Container) ([]*api.ContainerUpdate, error) {
-	// Those that have ended are among the pods, and their addresses may be
-	// others' by now.
-	list, err := w.runtime.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{
-		Filter: &runtime.PodSandboxFilter{State: &runtime.PodSandboxStateValue{State: runtime.PodSandboxState_SANDBOX_READY}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list sandboxes: %w", err)
-	}
-	ready := map[string]bool{}
-	for _, s := range list.Items {
-		ready[s.Id] = true
-	}
+// Synchronize looks again at what runs: some of it was started while nobody
+// was asked.
+func (w *Walls) Synchronize(ctx context.Context, _ []*api.PodSandbox, _ []*api.Container) ([]*api.ContainerUpdate, error) {
+	return nil, w.learn(ctx)
+}
+
+// learn finds out what runs here, and makes the table of it.
+func (w *Walls) learn(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	clear(w.sandboxes)
-	for _, pod := range pods {
-		if s, ok := w.sandboxOf(pod); ok && ready[pod.Id] {
-			w.sandboxes[pod.Id] = s
-		}
+	running, err := w.running(ctx)
+	if err != nil {
+		return err
 	}
-	w.told = true
-	err = w.program(ctx)
-	if err == nil {
-		slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.now.Chains))
+	w.sandboxes, w.told = running, true
+	if err := w.program(ctx); err != nil {
+		return err
 	}
-	return nil, err
+	slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.now.Chains))
+	return nil
 }
 
 // RunPodSandbox gives a sandbox its rules; without them it is refused.
@@ -192,14 +185,18 @@ func (w *Walls) work(ctx context.Context) {
 	}
 }
 
-// update makes the table follow the cluster. Before the container runtime has
-// said what runs, the table of an earlier process stays.
+// update makes the table follow the cluster. The first time it asks what runs
+// and does not wait to be asked itself: the runtime begins to ask only when no
+// container is being stopped, which may take a pod's whole grace.
 func (w *Walls) update(ctx context.Context) error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.told {
-		return nil
+	told := w.told
+	w.mu.Unlock()
+	if !told {
+		return w.learn(ctx)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return w.program(ctx)
 }
 
