@@ -142,9 +142,7 @@ func TestDownEndsAFrozenInstance(t *testing.T) {
 	p := boot(t, "frozen")
 	run(t, p, "runc")
 	freeze(t, p.Inst.ID())
-	if err := syscall.Kill(p.State.SupervisorPID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, p.State.SupervisorPID)
 	// The control: frozen, the instance does not answer.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -157,6 +155,28 @@ func TestDownEndsAFrozenInstance(t *testing.T) {
 	if left, err := filepath.Glob("/sys/fs/cgroup/*/" + p.Inst.ID()); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// stop stops a process, which goes on until all of its threads have noticed.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	platform.Eventually(t, "the process stops", func() error {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("process %d: %d threads, %w", pid, len(files), err)
+		}
+		for _, file := range files {
+			// The state follows the name, which is in parentheses (proc_pid_stat(5)).
+			content, err := os.ReadFile(file)
+			if _, state, _ := strings.Cut(string(content), ") "); err == nil && !strings.HasPrefix(state, "T") {
+				return fmt.Errorf("%s: %.20s", file, state)
+			}
+		}
+		return nil
+	})
 }
 
 // freeze freezes an instance's control group, on cgroup v1 or v2.
