@@ -36,7 +36,7 @@ itself.`,
 			if err != nil {
 				return err
 			}
-			ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil)))
+			logLibraries()
 			return serving.Run(cmd.Context(), cfg, opts)
 		},
 	}
@@ -83,3 +83,6 @@ func checkHostPort(address string) error {
 	}
 	return nil
 }
+
+// logLibraries lets what roles are made of write to their logs.
+func logLibraries() { ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, nil))) }

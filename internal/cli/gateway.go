@@ -41,6 +41,7 @@ a certificate or an authority, clients may speak TLS on them. SIGTERM lets open 
 			if err != nil {
 				return err
 			}
+			logLibraries()
 			if opts.Public, err = gateway.Inherited(); err != nil {
 				return err
 			}

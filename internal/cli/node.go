@@ -31,6 +31,7 @@ func newNode() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			logLibraries()
 			return node.Run(cmd.Context(), cfg, opts)
 		},
 	}
