@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"math/big"
-	"strings"
 	"sync"
 	"time"
 )
@@ -92,6 +91,3 @@ func (a *authority) sign(name string, now time.Time) (*tls.Certificate, error) {
 	c.Leaf, err = x509.ParseCertificate(der)
 	return c, err
 }
-
-// hostName is a name as routes have it.
-func hostName(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"redoubt.dev/redoubt/internal/gateway/table"
 )
 
 // Files are a certificate with what vouches for it, and its key, both PEM.
@@ -66,7 +68,7 @@ func (s source) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 			return c, nil
 		}
 	}
-	name := hostName(hello.ServerName)
+	name := table.HostName(hello.ServerName)
 	if name == "" {
 		return nil, errors.New("the client names no host (RFC 6066, server_name)")
 	}

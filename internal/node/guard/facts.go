@@ -14,11 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
 
@@ -50,29 +50,8 @@ func newFacts(cfg *rest.Config, node string) (*facts, error) {
 // follow fills the cache and calls changed at whatever may change a verdict,
 // until ctx ends; what does so is one of parts.
 func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func()) error {
-	for _, object := range []client.Object{&redoubt.Tenant{}, &nodev1.RuntimeClass{}, metadata("Namespace"), metadata("Node")} {
-		informer, err := f.known.GetInformer(ctx, object, cache.BlockUntilSynced(false))
-		if err != nil {
-			return err
-		}
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { changed() },
-			// A kubelet's sign of life is no news.
-			UpdateFunc: func(before, after any) {
-				if differs(before.(client.Object), after.(client.Object)) {
-					changed()
-				}
-			},
-			DeleteFunc: func(any) { changed() },
-		}); err != nil {
-			return err
-		}
-	}
-	parts.Go(func() { _ = f.known.Start(ctx) }) // it returns nothing but nil
-	if !f.known.WaitForCacheSync(ctx) {
-		return errors.New("tenants, classes and namespaces cannot be read")
-	}
-	return nil
+	kinds := []client.Object{&redoubt.Tenant{}, &nodev1.RuntimeClass{}, metadata("Namespace"), metadata("Node")}
+	return kube.Follow(ctx, f.known, parts, kinds, differs, changed)
 }
 
 func metadata(kind string) *metav1.PartialObjectMetadata {
@@ -81,6 +60,7 @@ func metadata(kind string) *metav1.PartialObjectMetadata {
 	return m
 }
 
+// differs leaves out what is no news, such as a kubelet's sign of life.
 func differs(before, after client.Object) bool {
 	if before.GetGeneration() != after.GetGeneration() {
 		return true

@@ -19,10 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/node/walls/policy"
 )
 
@@ -67,28 +67,8 @@ func newFacts(cfg *rest.Config, opts *Options) (*facts, error) {
 // follow fills the cache and calls changed at whatever may change a rule, until
 // ctx ends; what does so is one of parts.
 func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func()) error {
-	for _, object := range []client.Object{&corev1.Pod{}, namespace(), &networkingv1.NetworkPolicy{}, &corev1.Node{}, &corev1.Service{}} {
-		informer, err := f.known.GetInformer(ctx, object, cache.BlockUntilSynced(false))
-		if err != nil {
-			return err
-		}
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { changed() },
-			UpdateFunc: func(before, after any) {
-				if news(before.(client.Object), after.(client.Object)) {
-					changed()
-				}
-			},
-			DeleteFunc: func(any) { changed() },
-		}); err != nil {
-			return err
-		}
-	}
-	parts.Go(func() { _ = f.known.Start(ctx) }) // it returns nothing but nil
-	if !f.known.WaitForCacheSync(ctx) {
-		return errors.New("pods, namespaces and network policies cannot be read")
-	}
-	return nil
+	kinds := []client.Object{&corev1.Pod{}, namespace(), &networkingv1.NetworkPolicy{}, &corev1.Node{}, &corev1.Service{}}
+	return kube.Follow(ctx, f.known, parts, kinds, news, changed)
 }
 
 // await waits until a namespace is known: whose it is decides what its pods
