@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,4 +38,12 @@ func Follow(ctx context.Context, known cache.Cache, parts *sync.WaitGroup, kinds
 		return errors.New("the objects of the cluster cannot be read")
 	}
 	return nil
+}
+
+// Metadata stands for objects of one of the core kinds of which labels and
+// annotations are enough.
+func Metadata(kind string) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
+	return m
 }

@@ -1,5 +1,6 @@
 // Package kube opens connections to a Kubernetes API server from a kubeconfig
-// file, the same way for every command and role.
+// file, and follows what the server has, the same way for every command and
+// role.
 package kube
 
 import (

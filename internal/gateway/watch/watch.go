@@ -20,6 +20,7 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 // Sink is told of every change, from several goroutines.
@@ -60,11 +61,11 @@ func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 	c, err := cache.New(cfg, cache.Options{
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
-			&v1beta1.DomainMapping{}: {Transform: stripMapping},
-			&serving.Route{}:         {Transform: stripRoute},
-			&serving.Revision{}:      {Transform: stripRevision},
-			&corev1.Pod{}:            pods,
-			namespace():              {Transform: stripNamespace},
+			&v1beta1.DomainMapping{}:   {Transform: stripMapping},
+			&serving.Route{}:           {Transform: stripRoute},
+			&serving.Revision{}:        {Transform: stripRevision},
+			&corev1.Pod{}:              pods,
+			kube.Metadata("Namespace"): {Transform: stripNamespace},
 		},
 	})
 	if err != nil {
@@ -101,7 +102,7 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		object  client.Object
 		handler toolscache.ResourceEventHandler
 	}{
-		{namespace(), handler(sink.SetNamespace, func(n *metav1.PartialObjectMetadata) { sink.DeleteNamespace(n.Name) })},
+		{kube.Metadata("Namespace"), handler(sink.SetNamespace, func(n *metav1.PartialObjectMetadata) { sink.DeleteNamespace(n.Name) })},
 		{&serving.Revision{}, handler(sink.SetRevision, func(r *serving.Revision) { sink.DeleteRevision(nameOf(r)) })},
 		{&corev1.Pod{}, handler(sink.SetPod, func(p *corev1.Pod) { sink.DeletePod(p.UID) })},
 		{&serving.Route{}, handler(sink.SetRoute, func(r *serving.Route) { sink.DeleteRoute(nameOf(r)) })},
@@ -124,12 +125,6 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		}
 	}
 	return nil
-}
-
-func namespace() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	return m
 }
 
 func nameOf(o metav1.Object) types.NamespacedName {

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -50,14 +49,8 @@ func newFacts(cfg *rest.Config, node string) (*facts, error) {
 // follow fills the cache and calls changed at whatever may change a verdict,
 // until ctx ends; what does so is one of parts.
 func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func()) error {
-	kinds := []client.Object{&redoubt.Tenant{}, &nodev1.RuntimeClass{}, metadata("Namespace"), metadata("Node")}
+	kinds := []client.Object{&redoubt.Tenant{}, &nodev1.RuntimeClass{}, kube.Metadata("Namespace"), kube.Metadata("Node")}
 	return kube.Follow(ctx, f.known, parts, kinds, differs, changed)
-}
-
-func metadata(kind string) *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind(kind))
-	return m
 }
 
 // differs leaves out what is no news, such as a kubelet's sign of life.
@@ -103,7 +96,7 @@ func (f *facts) judge(ctx context.Context, namespace, handler string) verdict {
 		return verdict{unknown, fmt.Sprintf("the floor of the tenant %q is not known: %v", name, err)}
 	}
 	var list nodev1.RuntimeClassList
-	node := metadata("Node")
+	node := kube.Metadata("Node")
 	if err := errors.Join(f.known.List(ctx, &list), f.read(ctx, f.node, node)); err != nil {
 		return verdict{unknown, fmt.Sprintf("how the handler %q isolates is not known: %v", handler, err)}
 	}
@@ -124,7 +117,7 @@ func weigh(tenant *redoubt.Tenant, handler string, isolation sandbox.Isolation) 
 
 // tenant is the name of a namespace's tenant, empty where it has none.
 func (f *facts) tenant(ctx context.Context, namespace string) (string, error) {
-	ns := metadata("Namespace")
+	ns := kube.Metadata("Namespace")
 	if err := f.read(ctx, namespace, ns); err != nil {
 		return "", err
 	}

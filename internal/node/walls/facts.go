@@ -67,7 +67,7 @@ func newFacts(cfg *rest.Config, opts *Options) (*facts, error) {
 // follow fills the cache and calls changed at whatever may change a rule, until
 // ctx ends; what does so is one of parts.
 func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func()) error {
-	kinds := []client.Object{&corev1.Pod{}, namespace(), &networkingv1.NetworkPolicy{}, &corev1.Node{}, &corev1.Service{}}
+	kinds := []client.Object{&corev1.Pod{}, kube.Metadata("Namespace"), &networkingv1.NetworkPolicy{}, &corev1.Node{}, &corev1.Service{}}
 	return kube.Follow(ctx, f.known, parts, kinds, news, changed)
 }
 
@@ -76,7 +76,7 @@ func (f *facts) follow(ctx context.Context, parts *sync.WaitGroup, changed func(
 func (f *facts) await(ctx context.Context, name string) error {
 	const limit = 5 * time.Second
 	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, limit, true, func(ctx context.Context) (bool, error) {
-		return f.known.Get(ctx, client.ObjectKey{Name: name}, namespace()) == nil, nil
+		return f.known.Get(ctx, client.ObjectKey{Name: name}, kube.Metadata("Namespace")) == nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("the namespace %q is not known: %w", name, err)
@@ -181,12 +181,6 @@ func servicesOf(list []corev1.Service) []policy.Service {
 	}
 	slices.SortFunc(all, func(a, b policy.Service) int { return a.Address.Compare(b.Address) })
 	return all
-}
-
-func namespace() *metav1.PartialObjectMetadata {
-	m := &metav1.PartialObjectMetadata{}
-	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	return m
 }
 
 // news says whether an update may change a rule: a kubelet tells much that
