@@ -59,7 +59,7 @@ func tableOfClasses(cmd *cobra.Command, c *connection, list client.ObjectList, _
 	}
 	for _, class := range list.(*nodev1.RuntimeClassList).Items {
 		cpu, memory := overheadOf(&class)
-		row := []string{class.Name, class.Handler, isolationOf(&class), strconv.Itoa(len(offering(&class, nodes))), cpu, memory, age(class.CreationTimestamp)}
+		row := []string{class.Name, class.Handler, isolationOf(&class), nodes.count(&class), cpu, memory, age(class.CreationTimestamp)}
 		if open != nil {
 			row = append(row, open(class.Name))
 		}
@@ -119,25 +119,43 @@ func describeClass(ctx context.Context, out io.Writer, c *connection, class *nod
 	d.attribute("Isolation", isolation)
 	cpu, memory := overheadOf(class)
 	d.attribute("Overhead", fmt.Sprintf("cpu %s, memory %s for each pod", cpu, memory))
-	offered := d.attribute("Nodes", strconv.Itoa(len(offering(class, nodes))))
-	for _, node := range offering(class, nodes) {
+	offered := d.attribute("Nodes", nodes.count(class))
+	for _, node := range nodes.offering(class) {
 		offered.attribute(node.Name, acceleratorOf(class, &node))
 	}
 	d.section()
 	return nil
 }
 
-func (c *connection) nodes(ctx context.Context) ([]corev1.Node, error) {
+// nodeList is the cluster's nodes, as far as the user may see them.
+type nodeList struct {
+	items  []corev1.Node
+	hidden bool
+}
+
+func (c *connection) nodes(ctx context.Context) (nodeList, error) {
 	var nodes corev1.NodeList
-	if err := c.List(ctx, &nodes); err != nil {
-		return nil, fmt.Errorf("list nodes: %w", err)
+	err := c.List(ctx, &nodes)
+	if apierrors.IsForbidden(err) {
+		return nodeList{hidden: true}, nil
 	}
-	return nodes.Items, nil
+	if err != nil {
+		return nodeList{}, fmt.Errorf("list nodes: %w", err)
+	}
+	return nodeList{items: nodes.Items}, nil
 }
 
 // offering are the nodes that have the class's handler.
-func offering(class *nodev1.RuntimeClass, nodes []corev1.Node) []corev1.Node {
-	return slices.DeleteFunc(slices.Clone(nodes), func(node corev1.Node) bool { return !sandbox.OffersHandler(&node, class.Handler) })
+func (l nodeList) offering(class *nodev1.RuntimeClass) []corev1.Node {
+	return slices.DeleteFunc(slices.Clone(l.items), func(node corev1.Node) bool { return !sandbox.OffersHandler(&node, class.Handler) })
+}
+
+// count is their number, for a table.
+func (l nodeList) count(class *nodev1.RuntimeClass) string {
+	if l.hidden {
+		return "<hidden>"
+	}
+	return strconv.Itoa(len(l.offering(class)))
 }
 
 // acceleratorOf says what runs a class's machines on a node, where it differs

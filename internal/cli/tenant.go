@@ -34,6 +34,7 @@ refused by the API server, and stopped on the node if it gets there.`,
 			kind: "tenant", short: "Describe a tenant, what is open to it and what it uses",
 			empty: func() *redoubt.Tenant { return &redoubt.Tenant{} }, list: tenants, describe: describeTenant,
 		}),
+		newTenantKubeconfig(a),
 		newTenantDelete(a),
 	)
 	return cmd

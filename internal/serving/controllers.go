@@ -11,6 +11,8 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -150,6 +152,7 @@ func cacheOptions() cache.Options {
 			&discoveryv1.EndpointSlice{}: has(servingv1.RouteLabel),
 			&corev1.ResourceQuota{}:      has(redoubt.TenantLabel),
 			&corev1.LimitRange{}:         has(redoubt.TenantLabel),
+			&rbacv1.RoleBinding{}:        {Field: fields.OneTermEqualSelector("metadata.name", tenant.Object)},
 			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{class.Namespace: {}}},
 		},
 	}

@@ -21,7 +21,8 @@ const (
 )
 
 // keep makes a namespace what its tenant's specification means. Its quota
-// comes first: it is there before the first pod can be.
+// comes first: it is there before the first pod can be. The rights of its users
+// come last.
 func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, ns *corev1.Namespace) error {
 	if err := r.bound(ctx, tenant, ns.Name); err != nil {
 		return err
@@ -39,7 +40,10 @@ func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved 
 	if level := security(resolved, ns.Labels[enforceLabel]); level != ns.Labels[enforceLabel] {
 		labels[enforceLabel] = &level
 	}
-	return r.mark(ctx, ns, labels, annotations)
+	if err := r.mark(ctx, ns, labels, annotations); err != nil {
+		return err
+	}
+	return r.admit(ctx, tenant, ns.Name)
 }
 
 // told is what the policies read.
@@ -72,7 +76,8 @@ func security(resolved *resolution, now string) string {
 
 // release forgets a tenant in the namespaces that were its, where no other one
 // takes over: those that lost its label lose its quota, too; those whose tenant
-// is gone keep it, and nothing new runs there until they get another tenant.
+// is gone, or never was, keep it, and nothing new runs there until they get
+// another one. In neither has any tenant's user rights.
 func (r *reconciler) release(ctx context.Context, tenant string, gone bool) error {
 	var all corev1.NamespaceList
 	if err := r.client.List(ctx, &all); err != nil {
@@ -80,8 +85,9 @@ func (r *reconciler) release(ctx context.Context, tenant string, gone bool) erro
 	}
 	for i := range all.Items {
 		ns := &all.Items[i]
-		free := ns.Labels[redoubt.TenantLabel] == ""
-		if ns.Annotations[redoubt.ResolvedAnnotation] != tenant || !free && !gone {
+		label, was := ns.Labels[redoubt.TenantLabel], ns.Annotations[redoubt.ResolvedAnnotation]
+		free := label == ""
+		if left := was == tenant && free; !left && (!gone || was != tenant && label != tenant) {
 			continue
 		}
 		if err := r.forget(ctx, ns, free); err != nil {
@@ -92,6 +98,9 @@ func (r *reconciler) release(ctx context.Context, tenant string, gone bool) erro
 }
 
 func (r *reconciler) forget(ctx context.Context, ns *corev1.Namespace, free bool) error {
+	if err := r.shutOut(ctx, ns.Name); err != nil {
+		return err
+	}
 	if free {
 		if err := r.bound(ctx, &redoubt.Tenant{}, ns.Name); err != nil {
 			return err

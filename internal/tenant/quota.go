@@ -15,8 +15,9 @@ import (
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 )
 
-// boundName is the name of a tenant's quota and limits in its namespaces.
-const boundName = "redoubt-tenant"
+// Object is the name of each object that a tenant's namespaces get: the quota,
+// the limits and the rights of its users.
+const Object = "redoubt-tenant"
 
 // What a container gets that says nothing, where a quota counts it: Kubernetes
 // refuses pods without limits there.
@@ -28,7 +29,7 @@ var (
 // bound keeps the quota of a namespace, and the limits of those of its
 // containers that have none.
 func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespace string) error {
-	at := metav1.ObjectMeta{Namespace: namespace, Name: boundName}
+	at := metav1.ObjectMeta{Namespace: namespace, Name: Object}
 	quota, limits := &corev1.ResourceQuota{ObjectMeta: at}, &corev1.LimitRange{ObjectMeta: at}
 	hard := hardOf(&tenant.Spec.Quota)
 	item := defaultsFor(hard)
@@ -105,7 +106,7 @@ func (r *reconciler) used(ctx context.Context, namespaces []string) (redoubt.Ten
 	var sum redoubt.TenantQuota
 	for _, namespace := range namespaces {
 		var quota corev1.ResourceQuota
-		if err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: boundName}, &quota); apierrors.IsNotFound(err) {
+		if err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: Object}, &quota); apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
 			return sum, fmt.Errorf("read quota: %w", err)

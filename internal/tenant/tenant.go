@@ -1,8 +1,8 @@
 // Package tenant keeps the namespaces of tenants. Admission policies see only
 // the object that they judge and its namespace, so what they must know of a
 // tenant is written there: the floor, the default class, the classes that are
-// open and why others are not. Quotas and the Pod Security level follow, and
-// the tenant's status says what came of it.
+// open and why others are not. Quotas, the Pod Security level and the rights of
+// the tenant's users follow, and the tenant's status says what came of it.
 //
 // It fails closed: in a namespace with a tenant's label and without what this
 // package writes, nothing that makes pods is let in; a class that is not known
@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +45,7 @@ func Add(mgr ctrl.Manager) error {
 		Watches(&corev1.Namespace{}, namesakes()).
 		Watches(&corev1.ResourceQuota{}, later(settle)).
 		Watches(&corev1.LimitRange{}, later(0)).
+		Watches(&rbacv1.RoleBinding{}, later(0)).
 		Watches(&nodev1.RuntimeClass{}, r.everyTenant()).
 		WatchesMetadata(&corev1.Node{}, r.everyTenant(), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Complete(r)

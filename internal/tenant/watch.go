@@ -37,7 +37,7 @@ func namesakes() handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, obj client.Object) []reconcile.Request { return tenantsOf(obj) })
 }
 
-// later asks for the tenant of a quota or a limit, after a while: requests for
+// later asks for the tenant of one of its objects, after a while: requests for
 // the same tenant become one.
 func later(delay time.Duration) handler.EventHandler {
 	add := func(obj client.Object, q queue) {

@@ -23,3 +23,21 @@ const (
 	// ClosedClassesAnnotation has a line NAME=REASON for each other class.
 	ClosedClassesAnnotation = "tenant.redoubt.dev/closed-classes"
 )
+
+// Who a tenant's users are: the platform's owner gives them certificates with
+// these names (redoubt tenant kubeconfig), or his own identity provider does.
+// No role's name can be made of them.
+const (
+	// TenantsGroup has the users of all tenants. They may look at runtime
+	// classes, which are the cluster's.
+	TenantsGroup = "redoubt:tenants"
+	// TenantRole is the ClusterRole that a tenant's users have in each of its
+	// namespaces, and nowhere else.
+	TenantRole = "redoubt:tenant"
+)
+
+// TenantGroup has the users of one tenant.
+func TenantGroup(tenant string) string { return "redoubt:tenant:" + tenant }
+
+// TenantUser is one of them.
+func TenantUser(tenant, user string) string { return TenantGroup(tenant) + ":" + user }

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/internal/tenant/credential"
+)
+
+// tenantKubeconfig is the command's flags.
+type tenantKubeconfig struct {
+	clusterFlags
+	user string
+	life time.Duration
+	file string
+}
+
+func newTenantKubeconfig(a *app) *cobra.Command {
+	k := &tenantKubeconfig{clusterFlags: clusterFlags{app: a}}
+	cmd := &cobra.Command{
+		Use:   "kubeconfig NAME",
+		Short: "Make a kubeconfig for one of a tenant's users",
+		Long: `Make a kubeconfig for one of a tenant's users. He may work in the tenant's
+namespaces, as they are at any time, and nowhere else. The cluster signs it
+for --duration; nothing takes it back before that, and running the command again
+makes the next one.`,
+		Example: `  redoubt tenant kubeconfig acme --user alice -o alice.kubeconfig
+  redoubt tenant kubeconfig acme --user deploy --duration 1h -o deploy.kubeconfig`,
+		Args: oneName("tenant"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := credential.Check(k.user, k.life); err != nil {
+				return usage(err)
+			}
+			c, err := k.connect(cmd)
+			if err != nil {
+				return err
+			}
+			return k.make(cmd, c, args[0])
+		},
+		ValidArgsFunction: complete(&k.clusterFlags, tenants),
+	}
+	k.register(cmd, false)
+	flags := cmd.Flags()
+	flags.StringVar(&k.user, "user", "developer", "name of the user, as the audit log has it")
+	flags.DurationVar(&k.life, "duration", 24*time.Hour, "how long it is good for, 10m to 8760h; the cluster may make it less")
+	flags.StringVarP(&k.file, "output", "o", "", "file to write, for its owner alone (default: standard output)")
+	return cmd
+}
+
+func (k *tenantKubeconfig) make(cmd *cobra.Command, c *connection, name string) error {
+	var tenant redoubt.Tenant
+	if err := c.Get(cmd.Context(), client.ObjectKey{Name: name}, &tenant); err != nil {
+		return err
+	}
+	namespaces := tenant.Status.Namespaces
+	if len(namespaces) == 0 {
+		return fmt.Errorf("tenant '%s' has no namespace that its user could work in; give it one first: redoubt tenant update %s --namespaces NAME", name, name)
+	}
+	signed, err := credential.Request(cmd.Context(), c, name, k.user, k.life)
+	if err != nil {
+		return err
+	}
+	data, err := kubeconfigFor(c.config, redoubt.TenantUser(name, k.user), namespaces[0], signed)
+	if err != nil {
+		return err
+	}
+	if k.file == "" {
+		_, err = cmd.OutOrStdout().Write(data)
+	} else {
+		err = writePrivate(k.file, data)
+	}
+	if err != nil {
+		return fmt.Errorf("write kubeconfig: %w", err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "User '%s' of tenant '%s' may work in %s until %s. Run this again before then.\n",
+		k.user, name, strings.Join(namespaces, ", "), signed.Until.Local().Format(time.RFC3339))
+	return nil
+}
+
+// kubeconfigFor reaches the cluster of cfg as somebody else.
+func kubeconfigFor(cfg *rest.Config, user, namespace string, signed *credential.Credential) ([]byte, error) {
+	cfg = rest.CopyConfig(cfg)
+	if err := rest.LoadTLSFiles(cfg); err != nil {
+		return nil, fmt.Errorf("read the cluster's certificate: %w", err)
+	}
+	const cluster = "redoubt"
+	made := clientapi.NewConfig()
+	made.Clusters[cluster] = &clientapi.Cluster{
+		Server: cfg.Host, CertificateAuthorityData: cfg.CAData, TLSServerName: cfg.ServerName, InsecureSkipTLSVerify: cfg.Insecure,
+	}
+	made.AuthInfos[user] = &clientapi.AuthInfo{ClientCertificateData: signed.Certificate, ClientKeyData: signed.Key}
+	made.Contexts[user] = &clientapi.Context{Cluster: cluster, AuthInfo: user, Namespace: namespace}
+	made.CurrentContext = user
+	return clientcmd.Write(*made)
+}
+
+// writePrivate replaces a file in one step; nobody but its owner can read it.
+func writePrivate(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".kubeconfig-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // it is gone once it has the other name
+	_, err = f.Write(data)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
