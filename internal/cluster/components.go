@@ -33,7 +33,7 @@ func (b *boot) etcd() supervise.Spec {
 }
 
 func (b *boot) apiServer() supervise.Spec {
-	return b.spec("kube-apiserver", thrifty,
+	return b.spec("kube-apiserver", thrifty, append(b.auditFlags(),
 		"--etcd-servers=https://127.0.0.1:2379",
 		"--etcd-cafile="+b.pki("etcd", "ca.crt"),
 		"--etcd-certfile="+b.pki("etcd", "kube-apiserver.crt"), "--etcd-keyfile="+b.pki("etcd", "kube-apiserver.key"),
@@ -59,7 +59,7 @@ func (b *boot) apiServer() supervise.Spec {
 		"--enable-aggregator-routing",
 		"--allow-privileged",
 		"--profiling=false",
-	)
+	)...)
 }
 
 func (b *boot) controllerManager() supervise.Spec {

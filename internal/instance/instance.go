@@ -90,6 +90,10 @@ func (i Instance) NetNS() string { return filepath.Join("/run/netns", i.ID()) }
 // LogDir holds one rotated log per component.
 func (i Instance) LogDir() string { return i.Data("logs") }
 
+// AuditLog is what the API server writes down of requests; those that it
+// followed are beside it.
+func (i Instance) AuditLog() string { return i.Data("audit", "audit.log") }
+
 // EngineDir is the folder of the upstream programs: $REDOUBT_ENGINE_DIR, or
 // "engine" beside the running executable.
 func EngineDir() (string, error) {
