@@ -1,10 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -18,44 +22,112 @@ func newTrigger(a *app) *cobra.Command {
 		Long: `Call functions for what happens. The commands and flags are Kubeless's. A
 function that is frozen or has no instance is woken by its trigger.`,
 	}
-	cron := &cobra.Command{
-		Use:     "cronjob",
-		Aliases: []string{"cronjobs", "cron"},
-		Short:   "Call functions by a schedule",
-	}
-	cron.AddCommand(
-		newCronCreate(a),
-		newCronUpdate(a),
-		newList(a, lister{use: "list [NAME]", short: "List triggers by schedule", kind: "cronjobtrigger", list: cronTriggers, table: tableOfCronTriggers}),
-		newCronDelete(a),
-	)
-	cmd.AddCommand(cron)
+	cmd.AddCommand(newHTTPTrigger(a), newCronTrigger(a))
 	return cmd
 }
 
-func cronTriggers() client.ObjectList { return &kubeless.CronJobTriggerList{} }
-
-func tableOfCronTriggers(_ *cobra.Command, c *connection, list client.ObjectList, wide bool) (table, error) {
-	t := table{columns: c.column("NAME", "SCHEDULE", "ZONE", "FUNCTION", "LAST", "FAILED", "MISSED", "READY", "REASON")}
-	if wide {
-		t.columns = append(t.columns, "AGE", "ERROR")
-	}
-	for _, trigger := range list.(*kubeless.CronJobTriggerList).Items {
-		s, last := &trigger.Status, "<none>"
-		if s.LastScheduleTime != nil {
-			last = age(metav1.NewTime(s.LastScheduleTime.Time))
-		}
-		row := c.row(trigger.Namespace, trigger.Name, trigger.Spec.Schedule, orElse(trigger.Spec.TimeZone, "UTC"), trigger.Spec.FunctionName,
-			last, fmt.Sprint(s.Failed), fmt.Sprint(s.Missed), readyColumn(s.Conditions), reasonColumn(s.Conditions))
-		if wide {
-			row = append(row, age(trigger.CreationTimestamp), s.LastError)
-		}
-		t.rows = append(t.rows, row)
-	}
-	return t, nil
+// triggerKind is a kind of triggers and how the command line calls it.
+type triggerKind struct {
+	// word is the command's, kind the object's.
+	word, kind string
+	one        func() client.Object
+	list       func() client.ObjectList
 }
 
-func newCronDelete(a *app) *cobra.Command {
+// triggerWriter is what create and update of all kinds have in common. Only
+// flags that were given change anything.
+type triggerWriter struct {
+	clusterFlags
+	triggerKind
+	print  printFlags
+	dryRun bool
+	set    *pflag.FlagSet
+}
+
+func (w *triggerWriter) register(cmd *cobra.Command) {
+	w.clusterFlags.register(cmd, false)
+	w.print.register(cmd)
+	w.set = cmd.Flags()
+	w.set.BoolVar(&w.dryRun, "dryrun", false, "print the trigger, as YAML unless -o says otherwise, and change nothing")
+}
+
+// need refuses a command that lacks one of the flags that a new trigger needs.
+func (w *triggerWriter) need(example string, flags ...string) error {
+	for _, name := range flags {
+		if !w.set.Changed(name) {
+			return usage(fmt.Errorf("a trigger needs --%s, as in: redoubt trigger %s create %s", strings.Join(flags, " and --"), w.word, example))
+		}
+	}
+	return nil
+}
+
+// create stores a trigger, after check has found what it names.
+func (w *triggerWriter) create(cmd *cobra.Command, t client.Object, check func(*connection) error) error {
+	if w.dryRun {
+		t.SetNamespace(w.namespace)
+		return w.show(cmd, t)
+	}
+	c, err := w.connect(cmd)
+	if err != nil {
+		return err
+	}
+	t.SetNamespace(c.namespace)
+	if err := check(c); err != nil {
+		return err
+	}
+	err = c.Create(cmd.Context(), t, fieldOwner)
+	if apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("trigger '%s' exists in namespace '%s'; change it with: redoubt trigger %s update %s", t.GetName(), c.namespace, w.word, t.GetName())
+	}
+	return w.finish(cmd, t, "created", err)
+}
+
+// update changes a trigger as apply does.
+func (w *triggerWriter) update(cmd *cobra.Command, name string, t client.Object, apply func(*connection) error) error {
+	c, err := w.connect(cmd)
+	if err != nil {
+		return err
+	}
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		err := c.Get(cmd.Context(), c.key(name), t)
+		if apierrors.IsNotFound(err) {
+			return fmt.Errorf("there is no trigger '%s' in namespace '%s'; see: redoubt trigger %s list -A", name, c.namespace, w.word)
+		}
+		if err := errors.Join(err, apply(c)); err != nil || w.dryRun {
+			return err
+		}
+		return c.Update(cmd.Context(), t, fieldOwner)
+	})
+	if err == nil && w.dryRun {
+		return w.show(cmd, t)
+	}
+	return w.finish(cmd, t, "updated", err)
+}
+
+// show prints what would be stored, in a form that can be applied.
+func (w *triggerWriter) show(cmd *cobra.Command, t client.Object) error {
+	t.GetObjectKind().SetGroupVersionKind(kubeless.GroupVersion.WithKind(w.kind))
+	t.SetManagedFields(nil)
+	if w.print.format == "table" {
+		w.print.format = "yaml"
+	}
+	return w.print.print(cmd.OutOrStdout(), t, func() table {
+		return table{names: []string{strings.ToLower(w.kind) + ".kubeless.io/" + t.GetName()}}
+	})
+}
+
+func (w *triggerWriter) finish(cmd *cobra.Command, t client.Object, done string, err error) error {
+	if err != nil {
+		return err
+	}
+	if w.print.format != "table" {
+		return w.show(cmd, t)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Trigger '%s' %s in namespace '%s'.\n", t.GetName(), done, t.GetNamespace())
+	return nil
+}
+
+func newTriggerDelete(a *app, k triggerKind) *cobra.Command {
 	f := &clusterFlags{app: a}
 	w := &waitFlags{}
 	cmd := &cobra.Command{
@@ -67,13 +139,13 @@ func newCronDelete(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := w.remove(cmd.Context(), c, &kubeless.CronJobTrigger{}, args[0]); err != nil {
+			if err := w.remove(cmd.Context(), c, k.one(), args[0]); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "Trigger '%s' deleted in namespace '%s'.\n", args[0], c.namespace)
 			return nil
 		},
-		ValidArgsFunction: complete(f, cronTriggers),
+		ValidArgsFunction: complete(f, k.list),
 	}
 	f.register(cmd, false)
 	w.register(cmd, false)

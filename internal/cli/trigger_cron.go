@@ -7,33 +7,69 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/internal/trigger"
 )
 
-// cronWriter is what create and update have in common, named as Kubeless names
-// it. Only flags that were given change anything.
+var cronTriggers = triggerKind{
+	word: "cronjob", kind: "CronJobTrigger",
+	one:  func() client.Object { return &kubeless.CronJobTrigger{} },
+	list: func() client.ObjectList { return &kubeless.CronJobTriggerList{} },
+}
+
+func newCronTrigger(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "cronjob",
+		Aliases: []string{"cronjobs", "cron"},
+		Short:   "Call functions by a schedule",
+	}
+	cmd.AddCommand(
+		newCronCreate(a),
+		newCronUpdate(a),
+		newList(a, lister{use: "list [NAME]", short: "List triggers by schedule", kind: "cronjobtrigger", list: cronTriggers.list, table: tableOfCronTriggers}),
+		newTriggerDelete(a, cronTriggers),
+	)
+	return cmd
+}
+
+func tableOfCronTriggers(_ *cobra.Command, c *connection, list client.ObjectList, wide bool) (table, error) {
+	t := table{columns: c.column("NAME", "SCHEDULE", "ZONE", "FUNCTION", "LAST", "FAILED", "MISSED", "READY", "REASON")}
+	if wide {
+		t.columns = append(t.columns, "AGE", "ERROR")
+	}
+	for _, trigger := range list.(*kubeless.CronJobTriggerList).Items {
+		s, last := &trigger.Status, "<none>"
+		if s.LastScheduleTime != nil {
+			last = age(metav1.NewTime(s.LastScheduleTime.Time))
+		}
+		row := c.row(trigger.Namespace, trigger.Name, trigger.Spec.Schedule, orElse(trigger.Spec.TimeZone, "UTC"), trigger.Spec.FunctionName,
+			last, fmt.Sprint(s.Failed), fmt.Sprint(s.Missed), readyColumn(s.Conditions), reasonColumn(s.Conditions))
+		if wide {
+			row = append(row, age(trigger.CreationTimestamp), s.LastError)
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t, nil
+}
+
+// cronWriter writes triggers by schedule, with flags named as Kubeless names
+// them.
 type cronWriter struct {
-	clusterFlags
+	triggerWriter
 	function, schedule, zone, policy string
 	payload, payloadFile             string
 	deadline                         int64
-	suspend, dryRun                  bool
-	print                            printFlags
-	set                              *pflag.FlagSet
+	suspend                          bool
 }
 
-func (w *cronWriter) register(cmd *cobra.Command) {
-	w.clusterFlags.register(cmd, false)
-	w.print.register(cmd)
+func newCronWriter(a *app, cmd *cobra.Command) *cronWriter {
+	w := &cronWriter{triggerWriter: triggerWriter{clusterFlags: clusterFlags{app: a}, triggerKind: cronTriggers}}
+	w.register(cmd)
 	flags := cmd.Flags()
-	w.set = flags
 	flags.StringVar(&w.function, "function", "", "function to call")
 	flags.StringVar(&w.schedule, "schedule", "", "when: five fields of cron, @hourly and the like, or @every 90s")
 	flags.StringVar(&w.zone, "time-zone", "", `time zone of the schedule, as Europe/Berlin; "" is UTC`)
@@ -42,78 +78,47 @@ func (w *cronWriter) register(cmd *cobra.Command) {
 	flags.StringVar(&w.policy, "concurrency-policy", "Allow", "what to do when a call is due while one runs: Allow it, or Forbid it until that ends")
 	flags.Int64Var(&w.deadline, "starting-deadline", 0, "seconds that a call may be late; 0 makes up for the last one, however late")
 	flags.BoolVar(&w.suspend, "suspend", false, "make no further calls")
-	flags.BoolVar(&w.dryRun, "dryrun", false, "print the trigger, as YAML unless -o says otherwise, and change nothing")
+	return w
 }
 
 func newCronCreate(a *app) *cobra.Command {
-	w := &cronWriter{clusterFlags: clusterFlags{app: a}}
 	cmd := &cobra.Command{
 		Use:   "create NAME --function FUNCTION --schedule SCHEDULE",
 		Short: "Call a function by a schedule",
 		Example: `  redoubt trigger cronjob create nightly --function report --schedule '30 2 * * *' --time-zone Europe/Berlin
   redoubt trigger cronjob create tick --function report --schedule '@every 30s' --payload '{"short": true}'`,
 		Args: oneName("trigger"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			t := &kubeless.CronJobTrigger{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}
-			if !w.set.Changed("function") || !w.set.Changed("schedule") {
-				return usage(errors.New("a trigger needs --function and --schedule, as in: redoubt trigger cronjob create nightly --function report --schedule '30 2 * * *'"))
-			}
-			if err := w.apply(&t.Spec); err != nil {
-				return err
-			}
-			if w.dryRun {
-				t.Namespace = w.namespace
-				return w.show(cmd, t)
-			}
-			c, err := w.connect(cmd)
-			if err != nil {
-				return err
-			}
-			t.Namespace = c.namespace
-			if _, err := c.function(cmd, t.Spec.FunctionName); err != nil {
-				return err
-			}
-			err = c.Create(cmd.Context(), t, fieldOwner)
-			if apierrors.IsAlreadyExists(err) {
-				return fmt.Errorf("trigger '%s' exists in namespace '%s'; change it with: redoubt trigger cronjob update %s", t.Name, c.namespace, t.Name)
-			}
-			return w.finish(cmd, t, "created", err)
-		},
 	}
-	w.register(cmd)
+	w := newCronWriter(a, cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t := &kubeless.CronJobTrigger{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}
+		if err := w.need("nightly --function report --schedule '30 2 * * *'", "function", "schedule"); err != nil {
+			return err
+		}
+		if err := w.apply(&t.Spec); err != nil {
+			return err
+		}
+		return w.create(cmd, t, func(c *connection) error {
+			_, err := c.function(cmd, t.Spec.FunctionName)
+			return err
+		})
+	}
 	return cmd
 }
 
 func newCronUpdate(a *app) *cobra.Command {
-	w := &cronWriter{clusterFlags: clusterFlags{app: a}}
 	cmd := &cobra.Command{
 		Use:     "update NAME",
 		Short:   "Change a trigger as the flags say",
 		Example: `  redoubt trigger cronjob update nightly --suspend`,
 		Args:    oneName("trigger"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := w.connect(cmd)
-			if err != nil {
-				return err
-			}
-			t := &kubeless.CronJobTrigger{}
-			err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
-				if err := c.Get(cmd.Context(), c.key(args[0]), t); err != nil {
-					return err
-				}
-				if err := w.apply(&t.Spec); err != nil || w.dryRun {
-					return err
-				}
-				return c.Update(cmd.Context(), t, fieldOwner)
-			})
-			if err == nil && w.dryRun {
-				return w.show(cmd, t)
-			}
-			return w.finish(cmd, t, "updated", err)
-		},
-		ValidArgsFunction: complete(&w.clusterFlags, cronTriggers),
 	}
-	w.register(cmd)
+	w := newCronWriter(a, cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		t := &kubeless.CronJobTrigger{}
+		return w.update(cmd, args[0], t, func(*connection) error { return w.apply(&t.Spec) })
+	}
+	cmd.ValidArgsFunction = complete(&w.clusterFlags, cronTriggers.list)
 	return cmd
 }
 
@@ -181,26 +186,5 @@ func (w *cronWriter) applyPayload(spec *kubeless.CronJobTriggerSpec) error {
 		data = text
 	}
 	spec.Payload = &runtime.RawExtension{Raw: data}
-	return nil
-}
-
-// show prints what would be stored, in a form that can be applied.
-func (w *cronWriter) show(cmd *cobra.Command, t *kubeless.CronJobTrigger) error {
-	t.TypeMeta = metav1.TypeMeta{APIVersion: kubeless.GroupVersion.String(), Kind: "CronJobTrigger"}
-	t.ManagedFields = nil
-	if w.print.format == "table" {
-		w.print.format = "yaml"
-	}
-	return w.print.print(cmd.OutOrStdout(), t, func() table { return table{names: []string{"cronjobtrigger.kubeless.io/" + t.Name}} })
-}
-
-func (w *cronWriter) finish(cmd *cobra.Command, t *kubeless.CronJobTrigger, done string, err error) error {
-	if err != nil {
-		return err
-	}
-	if w.print.format != "table" {
-		return w.show(cmd, t)
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Trigger '%s' %s in namespace '%s'.\n", t.Name, done, t.Namespace)
 	return nil
 }

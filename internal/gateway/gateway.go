@@ -27,11 +27,13 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/front"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/holds"
 	"redoubt.dev/redoubt/internal/gateway/identity"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/proxy"
 	"redoubt.dev/redoubt/internal/gateway/report"
+	"redoubt.dev/redoubt/internal/gateway/secret"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
 	"redoubt.dev/redoubt/internal/hold"
@@ -53,7 +55,7 @@ type Options struct {
 	Public []net.Listener
 	// Certificate is shown to clients that speak TLS, on any of the listeners,
 	// and Authority makes one for the names that it is not valid for. Both may
-	// be absent; without either, TLS is refused.
+	// be absent: then there are those of triggers alone.
 	Certificate, Authority identity.Files
 	// Domain ends public names, ClusterDomain those inside the cluster.
 	Domain, ClusterDomain string
@@ -67,6 +69,9 @@ type Options struct {
 	AccessLog io.Writer
 	// Drain is how long open requests may take after ctx has ended.
 	Drain time.Duration
+
+	// secrets reads those that triggers name; Run sets it.
+	secrets guard.Reader
 }
 
 // Run serves until ctx ends, and then until open requests are done.
@@ -74,6 +79,9 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	watcher, err := watch.New(cfg, opts.PodRange.IsValid())
 	if err != nil {
 		return err
+	}
+	if opts.secrets, err = secret.NewReader(cfg); err != nil {
+		return fmt.Errorf("set up the reading of secrets: %w", err)
 	}
 	listeners, err := listen(opts)
 	if err != nil {
@@ -100,7 +108,8 @@ type gateway struct {
 	log     *accesslog.Log
 	handler *proxy.Handler
 	nodes   *holds.Nodes // nil where no pod is ever frozen
-	tls     *tls.Config  // nil where TLS is refused
+	tls     *tls.Config
+	secrets *secret.Keeper
 
 	known    chan struct{} // closed once the cluster as it was at the start is
 	draining atomic.Bool
@@ -120,7 +129,8 @@ func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 		g.log = accesslog.New(opts.AccessLog)
 	}
 	g.handler = proxy.New(g.table, g.log)
-	g.tls, err = identity.Configuration(identity.Options{Given: opts.Certificate, Authority: opts.Authority, Known: g.leads})
+	g.secrets = secret.New(opts.secrets)
+	g.tls, err = identity.Configuration(identity.Options{Own: g.own, Given: opts.Certificate, Authority: opts.Authority, Known: g.leads})
 	return g, err
 }
 
@@ -172,10 +182,11 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 	defer stop()
 	group, failed := errgroup.WithContext(background)
 	group.Go(func() error {
-		return watcher.Run(failed, sink{g.table, g.clients, g.tracker}, func() { close(g.known) })
+		return watcher.Run(failed, sink{g.table, g.clients, g.tracker, g.secrets}, func() { close(g.known) })
 	})
 	group.Go(func() error { return g.serveAdmin(failed, admin) })
 	group.Go(func() error { return g.rest(failed) })
+	group.Go(func() error { return g.secrets.Run(failed) })
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancel(ctx)

@@ -4,12 +4,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/gateway/clients"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/instance"
+	"redoubt.dev/redoubt/internal/gateway/secret"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
 )
@@ -19,6 +23,7 @@ type sink struct {
 	table   *table.Table
 	clients *clients.Book
 	tracker *instance.Tracker
+	secrets *secret.Keeper
 }
 
 var _ watch.Sink = sink{}
@@ -27,8 +32,17 @@ func (s sink) SetRoute(r *serving.Route)               { s.table.SetRoute(r) }
 func (s sink) DeleteRoute(name types.NamespacedName)   { s.table.DeleteRoute(name) }
 func (s sink) SetMapping(m *v1beta1.DomainMapping)     { s.table.SetMapping(m) }
 func (s sink) DeleteMapping(name types.NamespacedName) { s.table.DeleteMapping(name) }
-func (s sink) SetRevision(r *serving.Revision)         { s.tracker.SetRevision(r) }
-func (s sink) DeleteNamespace(name string)             { s.clients.DeleteNamespace(name) }
+func (s sink) SetTrigger(t *kubeless.HTTPTrigger) {
+	g := guard.New(t)
+	s.secrets.Keep(client.ObjectKeyFromObject(t), g)
+	s.table.SetTrigger(t, g)
+}
+func (s sink) DeleteTrigger(name types.NamespacedName) {
+	s.table.DeleteTrigger(name)
+	s.secrets.Forget(name)
+}
+func (s sink) SetRevision(r *serving.Revision) { s.tracker.SetRevision(r) }
+func (s sink) DeleteNamespace(name string)     { s.clients.DeleteNamespace(name) }
 func (s sink) SetNamespace(n *metav1.PartialObjectMetadata) {
 	s.clients.SetNamespace(n.Name, n.Labels[redoubt.TenantLabel])
 }

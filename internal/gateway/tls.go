@@ -22,13 +22,15 @@ func (g *gateway) leads(name string) bool {
 	return !errors.As(err, &refusal) || refusal.Status != http.StatusNotFound
 }
 
+// own is the certificate of the trigger that has a host, if it names one.
+func (g *gateway) own(host string) (pair *tls.Certificate, own bool) {
+	return g.table.Certificate(host).Certificate()
+}
+
 // agree returns what makes TLS connections of those that begin so, and gives
-// them to serve; nil without a certificate. It returns when the client and
-// the gateway have agreed, or have not.
+// them to serve. It returns when the client and the gateway have agreed, or
+// have not.
 func (g *gateway) agree(ctx context.Context, serve func(c net.Conn, public bool)) func(c net.Conn, public bool) {
-	if g.tls == nil {
-		return nil
-	}
 	return func(c net.Conn, public bool) {
 		conn := tls.Server(c, g.tls)
 		limited, cancel := context.WithTimeout(ctx, handshakeTimeout)

@@ -58,6 +58,10 @@ func authorityOf(domains ...string) func(*x509.Certificate) {
 	}
 }
 
+func certificateOf(names ...string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) { c.DNSNames, c.IsCA, c.KeyUsage = names, true, x509.KeyUsageCertSign }
+}
+
 // trusting is a client that trusts a certificate and reaches the rig by any
 // name.
 func (r *rig) trusting(files identity.Files) *http.Client {

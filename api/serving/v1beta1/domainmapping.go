@@ -69,14 +69,3 @@ type DomainMappingStatus struct {
 	URL     string           `json:"url,omitempty"`
 	Address *serving.Address `json:"address,omitempty"`
 }
-
-// Before says whether the mapping has a better claim to a name than other has:
-// it was made earlier. Only the API server writes that time, so nobody can take
-// a name away. Of two that were made in the same second, one is chosen for
-// good.
-func (d *DomainMapping) Before(other *DomainMapping) bool {
-	if !d.CreationTimestamp.Equal(&other.CreationTimestamp) {
-		return d.CreationTimestamp.Before(&other.CreationTimestamp)
-	}
-	return d.Namespace < other.Namespace
-}

@@ -15,6 +15,8 @@ type Refusal struct {
 	Status int
 	// Message is one sentence.
 	Message string
+	// Header is further headers of the answer, each a name and a value.
+	Header [][2]string
 }
 
 func (r *Refusal) Error() string { return r.Message }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/http1"
 )
 
@@ -111,7 +112,7 @@ func (x *exchange) answerRecoded(b *body, after verdict) error {
 
 // verbatim says that the answer's head can be sent as it is.
 func (x *exchange) verbatim(after verdict) bool {
-	if after != keep || x.req.Minor == 0 || x.resp.Minor == 0 || x.resp.Loose || x.resp.Status == http.StatusNoContent {
+	if after != keep || x.guard.CORS() || x.req.Minor == 0 || x.resp.Minor == 0 || x.resp.Loose || x.resp.Status == http.StatusNoContent {
 		return false
 	}
 	for i := range x.resp.List {
@@ -136,10 +137,13 @@ func (x *exchange) appendAnswerHead(b []byte, after verdict) []byte {
 	lengthless := resp.Status < 200 || resp.Status == http.StatusNoContent
 	for i := range resp.List {
 		f := &resp.List[i]
-		if !resp.EndToEnd(f) || lengthless && f.Kind == http1.ContentLength {
+		if !resp.EndToEnd(f) || x.overrides(f) || lengthless && f.Kind == http1.ContentLength {
 			continue
 		}
 		b = appendField(b, f.Name, f.Value)
+	}
+	if x.guard.CORS() && resp.Status >= 200 {
+		b = append(b, guard.AllowOrigin+": *\r\n"...)
 	}
 	switch {
 	case resp.Status == http.StatusSwitchingProtocols:

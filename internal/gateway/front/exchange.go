@@ -10,6 +10,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
 	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/http1"
 	"redoubt.dev/redoubt/internal/gateway/upstream"
 )
@@ -34,6 +35,8 @@ type exchange struct {
 	uploaded chan error // from the goroutine that sends the rest of the body; nil without one
 
 	revision *balance.Revision
+	guard    *guard.Guard // nil: none
+	cut      int          // how much of the path the instance does not see
 	instance *balance.Instance
 	up       *upstream.Conn
 	// answerHead is the length of the answer's head, which is at the front of
@@ -65,14 +68,20 @@ func (n *session) exchange(headLength int) verdict {
 	x.head = headLength
 	var fault *http1.Error
 	if err := x.req.Parse(n.conn.Buffered()[:headLength]); errors.As(err, &fault) {
-		return x.refuse(fault.Status, fault.Message, false)
+		return x.refuse(&balance.Refusal{Status: fault.Status, Message: fault.Message})
 	}
-	revision, err := n.server.Table.Find(n.query(&x.req))
+	found, err := n.server.Table.Find(n.query(&x.req))
 	if err != nil {
 		return x.refuseFor(err)
 	}
+	revision := found.Revision
 	if revision.Settings().HTTP2 {
 		return handOver
+	}
+	if x.guard, x.cut = found.Guard, found.Cut; x.guard != nil {
+		if refusal := x.guard.Judge(x.judged()); refusal != nil {
+			return x.refuseFor(refusal)
+		}
 	}
 	x.revision = revision
 	n.watch.quiet.Store(0)
@@ -187,32 +196,38 @@ func (x *exchange) refuseFor(err error) verdict {
 		x.status, x.problem = refusal.Status, refusal.Message
 		return end
 	}
-	return x.refuse(refusal.Status, refusal.Message, refusal.RetryAfter())
+	return x.refuse(refusal)
 }
 
 // refuse answers in the gateway's own words. The connection can only go on if
 // it is clear where the next request begins.
-func (x *exchange) refuse(status int, message string, retry bool) verdict {
-	x.status, x.problem = status, message
-	goesOn := x.revision != nil || status == http.StatusNotFound || retry
+func (x *exchange) refuse(r *balance.Refusal) verdict {
+	x.status, x.problem = r.Status, r.Message
+	goesOn := x.revision != nil || x.guard != nil || r.Status == http.StatusNotFound || r.RetryAfter()
 	after := linger
 	if goesOn && x.uploaded == nil && !x.req.HasBody() && x.req.KeepsAlive() && !x.server.draining.Load() {
 		after = keep
 	}
 	b := append(x.out[:0], "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(status), 10)
-	b = append(append(b, ' '), http.StatusText(status)...)
+	b = strconv.AppendInt(b, int64(r.Status), 10)
+	b = append(append(b, ' '), http.StatusText(r.Status)...)
 	b = append(b, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(message)+1), 10)
-	if retry {
+	b = strconv.AppendInt(b, int64(len(r.Message)+1), 10)
+	if r.RetryAfter() {
 		b = append(b, "\r\nRetry-After: 1"...)
+	}
+	for _, h := range r.Header {
+		b = append(append(append(append(b, "\r\n"...), h[0]...), ": "...), h[1]...)
+	}
+	if x.guard.CORS() {
+		b = append(b, "\r\n"+guard.AllowOrigin+": *"...)
 	}
 	if after != keep {
 		b = append(b, "\r\nConnection: close"...)
 	}
 	b = append(b, "\r\n\r\n"...)
 	if !bytes.Equal(x.req.Method, headMethod) {
-		b = append(append(b, message...), '\n')
+		b = append(append(b, r.Message...), '\n')
 	}
 	x.out = b
 	x.enter(passing, bodyTimeout)

@@ -80,13 +80,13 @@ func (x *exchange) startUpload() {
 func (x *exchange) appendHead(b []byte) []byte {
 	req := &x.req
 	b = append(append(b, req.Method...), ' ')
-	b = append(append(b, req.Target...), " HTTP/1.1\r\n"...)
+	b = append(x.appendTarget(b), " HTTP/1.1\r\n"...)
 	traced := false
 	for i := range req.List {
 		f := &req.List[i]
 		switch f.Kind {
 		case http1.Other, http1.Host, http1.ContentLength, http1.Trailer, http1.Tag:
-			if !req.EndToEnd(f) {
+			if !req.EndToEnd(f) || x.keeps(f) {
 				continue
 			}
 		case http1.Traceparent:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/http1"
 	"redoubt.dev/redoubt/internal/gateway/stream"
 	"redoubt.dev/redoubt/internal/gateway/table"
@@ -115,7 +116,7 @@ func (n *session) refuseHead(err error) verdict {
 	}
 	x := n.begin()
 	defer x.finish()
-	return x.refuse(fault.Status, fault.Message, false)
+	return x.refuse(&balance.Refusal{Status: fault.Status, Message: fault.Message})
 }
 
 var preface = []byte("PRI * HTTP/2.0\r\n\r\n")
@@ -186,5 +187,8 @@ func (n *session) query(req *http1.Request) table.Query {
 		n.rawHost = append(n.rawHost[:0], req.Host...)
 		n.host = table.HostName(string(req.Host))
 	}
-	return table.Query{Host: n.host, Tag: string(req.Tag), Public: n.public, Client: n.peer}
+	path, _, _ := bytes.Cut(req.Target, question)
+	return table.Query{Host: n.host, Path: path, Tag: string(req.Tag), Public: n.public, Client: n.peer}
 }
+
+var question = []byte{'?'}

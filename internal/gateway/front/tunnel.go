@@ -12,7 +12,7 @@ import (
 // protocol, until one of them ends.
 func (x *exchange) tunnel() verdict {
 	if len(x.req.Upgrade) == 0 {
-		return x.refuse(http.StatusBadGateway, "the instance changed the protocol without being asked to", false)
+		return x.refuse(&balance.Refusal{Status: http.StatusBadGateway, Message: "the instance changed the protocol without being asked to"})
 	}
 	x.status = http.StatusSwitchingProtocols
 	x.out = x.appendAnswerHead(x.out[:0], keep)

@@ -18,6 +18,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/forward"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/table"
 )
 
@@ -35,7 +36,7 @@ func New(t *table.Table, accessLog *accesslog.Log) *Handler {
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      newTransport(),
-		ModifyResponse: makeRoomForTrailers,
+		ModifyResponse: adjust,
 		FlushInterval:  -1, // what an instance has sent is the client's at once
 		ErrorHandler:   answerError,
 		ErrorLog:       log.New(io.Discard, "", 0), // the access log says it
@@ -70,6 +71,8 @@ type exchange struct {
 	peer     netip.Addr
 	proto    string
 	revision *balance.Revision // nil when the request is for none
+	guard    *guard.Guard      // nil: none
+	cut      int               // how much of the path the instance does not see
 	instance *balance.Instance // nil while it has none
 	watch    *watchdog
 	problem  string
@@ -84,7 +87,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	out := &recorder{ResponseWriter: w}
 	in := &counter{body: req.Body}
 	defer h.finish(x, req, out, in) // also when the copy of a body panics
-	revision, err := h.table.Find(query(req))
+	found, err := h.table.Find(query(req))
+	if err == nil {
+		if x.guard, x.cut = found.Guard, found.Cut; x.guard != nil {
+			if refusal := x.guard.Judge(judged(req)); refusal != nil {
+				err = refusal
+			}
+		}
+	}
 	if err != nil {
 		answerError(out, req.WithContext(context.WithValue(req.Context(), contextKey{}, x)), err)
 		return
@@ -94,8 +104,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x.watch = newWatchdog(cancel)
 	defer x.watch.stop()
 	in.watch, out.watch = x.watch, x.watch
-	x.revision = revision
-	x.instance, err = revision.Enter(x.start, req.Context().Done())
+	x.revision = found.Revision
+	x.instance, err = x.revision.Enter(x.start, req.Context().Done())
 	req = req.WithContext(ctx)
 	if err != nil {
 		answerError(out, req, err)
@@ -134,7 +144,7 @@ func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *coun
 }
 
 func query(req *http.Request) table.Query {
-	return table.Query{Host: table.HostName(req.Host), Tag: req.Header.Get(table.TagHeader), Public: clientOf(req).public, Client: peerOf(req)}
+	return table.Query{Host: table.HostName(req.Host), Path: []byte(req.URL.EscapedPath()), Tag: req.Header.Get(table.TagHeader), Public: clientOf(req).public, Client: peerOf(req)}
 }
 
 func peerOf(req *http.Request) netip.Addr {
@@ -149,6 +159,10 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.Scheme, r.Out.URL.Host = "http", "instance" // the transport knows the address
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
+	cutPath(r.Out.URL, x.cut)
+	if x.guard.TakesPassword() {
+		r.Out.Header.Del("Authorization")
+	}
 	r.Out.Trailer = r.In.Trailer // which is filled when the body has been read
 	header, before := r.Out.Header, r.In.Header
 	list := func(name, own string) {
@@ -167,11 +181,15 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// makeRoomForTrailers removes a length that HTTP/2 has beside trailers:
-// HTTP/1.1 has trailers only without one.
-func makeRoomForTrailers(resp *http.Response) error {
+// adjust changes an answer's head for the client: it removes a length that
+// HTTP/2 has beside trailers, because HTTP/1.1 has trailers only without one,
+// and says whose pages may read it.
+func adjust(resp *http.Response) error {
 	if len(resp.Trailer) > 0 {
 		resp.Header.Del("Content-Length")
+	}
+	if exchangeOf(resp.Request.Context()).guard.CORS() {
+		resp.Header.Set(guard.AllowOrigin, "*")
 	}
 	return nil
 }
@@ -186,6 +204,12 @@ func answerError(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	if refusal.RetryAfter() {
 		w.Header().Set("Retry-After", "1")
+	}
+	for _, h := range refusal.Header {
+		w.Header().Set(h[0], h[1])
+	}
+	if x.guard.CORS() {
+		w.Header().Set(guard.AllowOrigin, "*")
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(refusal.Message)+1))

@@ -16,14 +16,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
-	"redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/guard"
 )
 
 // Query is what of a request decides where it goes.
 type Query struct {
 	// Host is the name in the request, in lower case, without a port.
 	Host string
+	// Path is that of the request's target, without the query; empty asks
+	// whether the host leads anywhere.
+	Path []byte
 	// Tag is the value of TagHeader, usually empty.
 	Tag string
 	// Public says that the request came from outside the cluster.
@@ -43,9 +46,10 @@ type Table struct {
 	admits                func(client netip.Addr, namespace string) bool
 
 	mu        sync.RWMutex
-	hosts     map[string]*entry                   // guarded by mu, as are all below; by NAME.NAMESPACE
-	tagged    map[string]*entry                   // by TAG-NAME.NAMESPACE
-	mapped    map[string][]*v1beta1.DomainMapping // by domain, the one that has it first
+	hosts     map[string]*entry    // guarded by mu, as are all below; by NAME.NAMESPACE
+	tagged    map[string]*entry    // by TAG-NAME.NAMESPACE
+	claims    map[string][]claimed // by host, in order; a slice does not change once it is here
+	claimants map[claimant]string  // the host that each claims
 	routes    map[types.NamespacedName]*entry
 	revisions map[types.NamespacedName]*balance.Revision
 }
@@ -62,48 +66,100 @@ func New(domain, clusterDomain string, waits func(*balance.Revision), admits fun
 		admits:        admits,
 		hosts:         map[string]*entry{},
 		tagged:        map[string]*entry{},
-		mapped:        map[string][]*v1beta1.DomainMapping{},
+		claims:        map[string][]claimed{},
+		claimants:     map[claimant]string{},
 		routes:        map[types.NamespacedName]*entry{},
 		revisions:     map[types.NamespacedName]*balance.Revision{},
 	}
 }
 
+// Found is where a request goes, and on what terms.
+type Found struct {
+	Revision *balance.Revision
+	// Guard judges the request first; nil lets it through.
+	Guard *guard.Guard
+	// Cut is how many bytes of the path the instance does not see.
+	Cut int
+}
+
 // Find returns the revision for one request. The error is a *balance.Refusal.
-func (t *Table) Find(q Query) (*balance.Revision, error) {
-	name, public := t.strip(q.Host)
-	e, tag := t.entry(name, &q)
-	if e == nil || e.local && (public || q.Public) || !t.admits(q.Client, e.name.Namespace) {
-		return nil, &balance.Refusal{Status: http.StatusNotFound, Message: fmt.Sprintf(
+func (t *Table) Find(q Query) (Found, error) {
+	e, tag, by := t.entry(&q)
+	if e == nil || !by.opens() && e.local && t.fromOutside(&q) || !t.admits(q.Client, e.name.Namespace) {
+		return Found{}, &balance.Refusal{Status: http.StatusNotFound, Message: fmt.Sprintf(
 			"no service answers to the host %q: the names are NAME.NAMESPACE%s", shortened(q.Host), t.domain)}
 	}
 	target, ok := e.target(tag)
 	if !ok {
-		return nil, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("route %s is not ready: %s", e.name, e.problem)}
+		return Found{}, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("route %s is not ready: %s", e.name, e.problem)}
 	}
 	t.mu.RLock()
 	r := t.revisions[target]
 	t.mu.RUnlock()
 	if r == nil {
-		return nil, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("revision %s of route %s does not exist", target, e.name)}
+		return Found{}, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("revision %s of route %s does not exist", target, e.name)}
 	}
-	return r, nil
+	found := Found{Revision: r, Cut: by.cut()}
+	if by != nil {
+		found.Guard = by.guard
+	}
+	return found, nil
 }
 
-// entry returns the route that a name without its domain belongs to, and the
-// tag that is asked for. An entry does not change once it is made.
-func (t *Table) entry(name string, q *Query) (e *entry, tag string) {
+// Certificate is the guard of the trigger whose certificate is to be shown to
+// clients that ask for a host; nil where there is none.
+func (t *Table) Certificate(host string) *guard.Guard {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if e = t.hosts[name]; e != nil {
-		return e, q.Tag
+	all := t.claims[host]
+	for i := range all {
+		if _, own := all[i].guard.Certificate(); own && all[i].Namespace == all[0].Namespace {
+			return all[i].guard
+		}
 	}
-	if e = t.tagged[name]; e != nil {
-		return e, e.tagOf(name)
+	return nil
+}
+
+// opens says that the claim lets requests from outside the cluster come to a
+// route that is visible inside only: a trigger is made for that.
+func (c *claimed) opens() bool { return c != nil && c.guard != nil }
+
+// fromOutside says that the request came from outside the cluster, or names
+// what is for those who do.
+func (t *Table) fromOutside(q *Query) bool {
+	_, public := t.strip(q.Host)
+	return public || q.Public
+}
+
+// entry returns the route that a request is for, the tag that it asks for, and
+// the claim that it falls under, nil where there is none. An entry does not
+// change once it is made.
+//
+// A route's own names go before claims to other hosts. In front of them, for
+// who comes from outside, stands what triggers of the route's own namespace
+// claim of its public name, whichever of the names is used.
+func (t *Table) entry(q *Query) (e *entry, tag string, by *claimed) {
+	name, public := t.strip(q.Host)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if e, tag = t.hosts[name], q.Tag; e == nil {
+		if e = t.tagged[name]; e != nil {
+			tag = e.tagOf(name)
+		}
 	}
-	if name == q.Host { // not one of the platform's own names
-		return t.mappedTo(name), q.Tag
+	switch {
+	case len(t.claims) == 0:
+	case e != nil && (public || q.Public):
+		by = t.claimOf(e.host()+t.domain, q.Path)
+	case public:
+		by = t.claimOf(q.Host, q.Path)
+	case e == nil && name == q.Host: // none of the platform's own names
+		by = t.claimOf(name, q.Path)
 	}
-	return nil, ""
+	if by != nil && (e == nil || e.name != by.route) {
+		e, tag = t.routes[by.route], q.Tag
+	}
+	return e, tag, by
 }
 
 // strip takes the domain off a host, and says whether it was the public one.

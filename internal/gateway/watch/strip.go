@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
@@ -92,5 +93,17 @@ func stripMapping(o any) (any, error) {
 	}
 	stripped := &v1beta1.DomainMapping{ObjectMeta: meta(&m.ObjectMeta), Spec: m.Spec}
 	stripped.CreationTimestamp = m.CreationTimestamp
+	stripped.Status.Conditions = serving.Conditions{m.Status.Conditions.Get(v1beta1.DomainClaimed)}
+	return stripped, nil
+}
+
+func stripTrigger(o any) (any, error) {
+	t, ok := o.(*kubeless.HTTPTrigger)
+	if !ok {
+		return o, nil
+	}
+	stripped := &kubeless.HTTPTrigger{ObjectMeta: meta(&t.ObjectMeta), Spec: t.Spec}
+	stripped.CreationTimestamp = t.CreationTimestamp
+	stripped.Status.Conditions = serving.Conditions{t.Status.Conditions.Get(kubeless.HostClaimed)}
 	return stripped, nil
 }

@@ -1,5 +1,6 @@
-// Package watch keeps the gateway's picture of the cluster: it follows
-// domain mappings, routes, revisions and their pods, and holds of each only what routing needs.
+// Package watch keeps the gateway's picture of the cluster: it follows domain
+// mappings, HTTP triggers, routes, revisions and their pods, and holds of each
+// only what routing needs.
 package watch
 
 import (
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/kube"
@@ -29,6 +31,8 @@ type Sink interface {
 	DeleteRoute(types.NamespacedName)
 	SetMapping(*v1beta1.DomainMapping)
 	DeleteMapping(types.NamespacedName)
+	SetTrigger(*kubeless.HTTPTrigger)
+	DeleteTrigger(types.NamespacedName)
 	SetRevision(*serving.Revision)
 	DeleteRevision(types.NamespacedName)
 	SetPod(*corev1.Pod)
@@ -47,7 +51,7 @@ type Watcher struct {
 // follows all pods and namespaces, not instances alone.
 func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme), v1beta1.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	instances, err := labels.NewRequirement(serving.RevisionUIDLabel, selection.Exists, nil)
@@ -62,6 +66,7 @@ func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 		Scheme: scheme,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1beta1.DomainMapping{}:   {Transform: stripMapping},
+			&kubeless.HTTPTrigger{}:    {Transform: stripTrigger},
 			&serving.Route{}:           {Transform: stripRoute},
 			&serving.Revision{}:        {Transform: stripRevision},
 			&corev1.Pod{}:              pods,
@@ -107,6 +112,7 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		{&corev1.Pod{}, handler(sink.SetPod, func(p *corev1.Pod) { sink.DeletePod(p.UID) })},
 		{&serving.Route{}, handler(sink.SetRoute, func(r *serving.Route) { sink.DeleteRoute(nameOf(r)) })},
 		{&v1beta1.DomainMapping{}, handler(sink.SetMapping, func(m *v1beta1.DomainMapping) { sink.DeleteMapping(nameOf(m)) })},
+		{&kubeless.HTTPTrigger{}, handler(sink.SetTrigger, func(t *kubeless.HTTPTrigger) { sink.DeleteTrigger(nameOf(t)) })},
 	}
 	if !w.clients {
 		kinds = kinds[1:]

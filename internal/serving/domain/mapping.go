@@ -3,27 +3,41 @@ package domain
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/claim"
 )
 
-// claim says whether a mapping has its name. It does not say who has it
-// instead: that is another tenant's.
-func (r *reconciler) claim(domain string, first bool) serving.Condition {
-	c := serving.Condition{Type: v1beta1.DomainClaimed, Status: corev1.ConditionTrue}
-	switch {
-	case domain == r.opts.Domain || strings.HasSuffix(domain, "."+r.opts.Domain):
-		return failed(c, "DomainReserved", fmt.Sprintf("Names that end in %q are those of the platform's services; choose another.", r.opts.Domain))
-	case !first:
-		return failed(c, "DomainAlreadyClaimed", fmt.Sprintf("The domain name %q is already in use by another DomainMapping.", domain))
+// reportMapping writes a mapping's status.
+func (r *reconciler) reportMapping(ctx context.Context, m *v1beta1.DomainMapping, order []claim.Claim) error {
+	before, now := m.DeepCopy(), metav1.Now()
+	resolved, ingress, err := r.target(ctx, m)
+	if err != nil {
+		return err
 	}
-	return c
+	s := &m.Status
+	s.ObservedGeneration = m.Generation
+	s.URL = serving.PublicURL(m.Name, r.opts.URLPort)
+	s.Address = &serving.Address{URL: s.URL}
+	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
+	for _, part := range []serving.Condition{ingress, resolved, r.judge(claim.OfMapping(m), order, v1beta1.DomainClaimed)} {
+		s.Conditions.Set(part, now)
+		if part.Status != corev1.ConditionTrue {
+			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
+		}
+	}
+	s.Conditions.Set(ready, now)
+	if equality.Semantic.DeepEqual(before.Status, m.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.client.Status().Patch(ctx, m, client.MergeFrom(before)))
 }
 
 // target says whether what a mapping leads to is there, and can be reached.
@@ -42,9 +56,4 @@ func (r *reconciler) target(ctx context.Context, m *v1beta1.DomainMapping) (reso
 		ingress = failed(ingress, "ClusterLocal", fmt.Sprintf("%s %q is kept from being reached from outside by its label %s.", ref.Kind, ref.Name, serving.VisibilityLabel))
 	}
 	return resolved, ingress, nil
-}
-
-func failed(c serving.Condition, reason, message string) serving.Condition {
-	c.Status, c.Reason, c.Message = corev1.ConditionFalse, reason, message
-	return c
 }

@@ -1,0 +1,108 @@
+package domain
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/claim"
+)
+
+// secretsRole is the ClusterRole that lets the gateway read the secrets of a
+// namespace, and gatewayUser who the gateway is (config/rbac).
+const (
+	secretsRole = "redoubt:gateway-secrets"
+	gatewayUser = "redoubt:gateway"
+)
+
+// reportTrigger writes a trigger's status, and lets the gateway read the
+// secrets that it names.
+func (r *reconciler) reportTrigger(ctx context.Context, t *kubeless.HTTPTrigger, order []claim.Claim) error {
+	if t.Spec.TLSSecret != "" || t.Spec.BasicAuthSecret != "" {
+		if err := r.grant(ctx, t); err != nil {
+			return err
+		}
+	}
+	before, now := t.DeepCopy(), metav1.Now()
+	resolved, open, err := r.function(ctx, t)
+	if err != nil {
+		return err
+	}
+	s := &t.Status
+	s.ObservedGeneration = t.Generation
+	s.URL = r.url(t)
+	ready := open
+	for _, part := range []serving.Condition{resolved, r.judge(claim.OfTrigger(t, r.opts.Domain), order, kubeless.HostClaimed)} {
+		s.Conditions.Set(part, now)
+		if part.Status != corev1.ConditionTrue {
+			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
+		}
+	}
+	s.Conditions.Set(ready, now)
+	if equality.Semantic.DeepEqual(before.Status, t.Status) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.client.Status().Patch(ctx, t, client.MergeFrom(before)))
+}
+
+func (r *reconciler) url(t *kubeless.HTTPTrigger) string {
+	url := serving.PublicURL(t.Host(r.opts.Domain), r.opts.URLPort)
+	if t.Spec.TLSSecret != "" {
+		url = "https" + strings.TrimPrefix(url, "http")
+	}
+	if t.Prefix() == "/" {
+		return url
+	}
+	return url + t.Prefix()
+}
+
+// function says whether the trigger's function is there; and, in what is ready
+// if all else is, whether a password has to be known for it everywhere.
+func (r *reconciler) function(ctx context.Context, t *kubeless.HTTPTrigger) (resolved, ready serving.Condition, err error) {
+	resolved = serving.Condition{Type: kubeless.FunctionResolved, Status: corev1.ConditionTrue}
+	ready = serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
+	var route serving.Route
+	err = r.client.Get(ctx, types.NamespacedName{Namespace: t.Namespace, Name: t.Spec.FunctionName}, &route)
+	if client.IgnoreNotFound(err) != nil {
+		return resolved, ready, err
+	}
+	if err != nil || route.Labels[kubeless.FunctionLabel] != t.Spec.FunctionName {
+		return failed(resolved, "FunctionMissing", fmt.Sprintf("There is no function %q in this namespace.", t.Spec.FunctionName)), ready, nil
+	}
+	own := t.Spec.FunctionName + "." + t.Namespace + "." + r.opts.Domain
+	local := route.Labels[serving.VisibilityLabel] == serving.VisibilityClusterLocal
+	if t.Spec.BasicAuthSecret != "" && t.Host(r.opts.Domain) != own && !local {
+		ready.Reason = "OpenElsewhere"
+		ready.Message = fmt.Sprintf("Without a password the function answers at %s, unless a trigger without a host asks for one there, or the function has the label %s=%s.",
+			serving.PublicURL(own, r.opts.URLPort), serving.VisibilityLabel, serving.VisibilityClusterLocal)
+	}
+	return resolved, ready, nil
+}
+
+// grant lets the gateway read the secrets of the trigger's namespace, as long
+// as the trigger is there.
+func (r *reconciler) grant(ctx context.Context, t *kubeless.HTTPTrigger) error {
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: "redoubt:httptrigger:" + t.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: secretsRole},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: gatewayUser}},
+	}
+	if err := controllerutil.SetOwnerReference(t, binding, r.client.Scheme()); err != nil {
+		return err
+	}
+	if err := r.client.Create(ctx, binding); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("let the gateway read the secrets of trigger %s: %w", t.Name, err)
+	}
+	return nil
+}
