@@ -214,3 +214,31 @@ func TestFunctionWithoutItsImage(t *testing.T) {
 		t.Errorf("the function answered %q", out)
 	}
 }
+
+// What a function is called for is shown, and how it is scaled can be said in
+// Kubeless's words.
+func TestFunctionTopAndAutoscale(t *testing.T) {
+	ns := namespace(t)
+	function(t, ns, "deploy", "hello", "--runtime=python3", "--handler=app.greet", "--from-file="+source(t, functionSources["python3"].first), "--runtime-class=runc")
+	function(t, ns, "call", "hello", "-d", "you")
+	if out := function(t, ns, "top"); !all(out, "hello", ns, "POST") {
+		t.Errorf("top says %q", out)
+	}
+	autoscale := func(args ...string) string {
+		return shared.Redoubt(t, append([]string{"autoscale", "-n", ns}, args...)...)
+	}
+	autoscale("create", "hello", "--min=1", "--max=3", "--metric=qps", "--value=50")
+	if out := autoscale("list"); !all(out, "hello", "1", "3", "qps", "50") {
+		t.Errorf("the list is %q", out)
+	}
+	if out := shared.Redoubt(t, "revision", "-n", ns, "list", "-o", "json"); !all(out, `"autoscaling.knative.dev/max-scale": "3"`, `"autoscaling.knative.dev/metric": "rps"`) {
+		t.Errorf("no revision is scaled as told: %s", out)
+	}
+	if _, err := shared.Try(t, "", "autoscale", "-n", ns, "update", "hello", "--max=0", "--min=-1"); err == nil || !strings.Contains(err.Error(), "min-scale") {
+		t.Errorf("a scale that cannot be: %v", err)
+	}
+	autoscale("delete", "hello")
+	if out := autoscale("list"); strings.Contains(out, "hello") {
+		t.Errorf("the list is %q after deletion", out)
+	}
+}

@@ -31,6 +31,8 @@ and returns the answer; it needs no image and no registry.`,
 		newFunctionDescribe(a),
 		newFunctionCall(a),
 		newFunctionLogs(a),
+		newFunctionTop(a),
+		newFunctionRunLocal(),
 		newFunctionDelete(a),
 	)
 	return cmd

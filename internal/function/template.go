@@ -53,7 +53,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 		Containers: []serving.Container{{
 			Image:           image,
 			ImagePullPolicy: cmp.Or(own.ImagePullPolicy, corev1.PullIfNotPresent), // a tag on localhost can be pulled from nowhere
-			Env:             append(contract(fn, own.Resources), own.Env...),
+			Env:             append(Contract(fn), own.Env...),
 			EnvFrom:         own.EnvFrom,
 			Resources:       own.Resources,
 			Ports:           []serving.ContainerPort{{ContainerPort: port(fn)}},
@@ -92,13 +92,15 @@ func port(fn *kubeless.Function) int32 {
 	return serving.DefaultPort
 }
 
-// contract is what a runtime learns about its function (Kubeless's developer
-// guide).
-func contract(fn *kubeless.Function, resources corev1.ResourceRequirements) []corev1.EnvVar {
+// Contract is what a runtime learns about its function, as variables of its
+// environment (Kubeless's developer guide).
+func Contract(fn *kubeless.Function) []corev1.EnvVar {
 	file, name, _ := strings.Cut(fn.Spec.Handler, ".")
 	memory := ""
-	if limit, ok := resources.Limits[corev1.ResourceMemory]; ok {
-		memory = limit.String()
+	for _, c := range fn.Spec.Deployment.Spec.Template.Spec.Containers {
+		if limit, ok := c.Resources.Limits[corev1.ResourceMemory]; ok {
+			memory = limit.String()
+		}
 	}
 	return []corev1.EnvVar{
 		{Name: "MOD_NAME", Value: file},

@@ -134,12 +134,7 @@ func compiled(name string, p build.Packages, c build.Contents, sources map[strin
 		Name: name,
 		Key:  key(name, build.Release(), p, c, sources),
 		Make: func(ctx context.Context, progress build.Progress) (*build.Image, error) {
-			dir, err := goModule("server", sources)
-			if err != nil {
-				return nil, err
-			}
-			defer os.RemoveAll(dir)
-			_, server, err := build.GoBinary(ctx, dir, ".", progress)
+			server, err := compile(ctx, sources, progress)
 			if err != nil {
 				return nil, err
 			}
@@ -148,4 +143,24 @@ func compiled(name string, p build.Packages, c build.Contents, sources map[strin
 			return build.Debian(ctx, p, with, progress)
 		},
 	}
+}
+
+// Server compiles the server of a runtime whose server is compiled.
+func Server(ctx context.Context, r runtimes.Runtime, progress build.Progress) ([]byte, error) {
+	files, err := r.Files()
+	if err != nil {
+		return nil, err
+	}
+	return compile(ctx, files, progress)
+}
+
+// compile makes a program of Go sources that Redoubt carries.
+func compile(ctx context.Context, sources map[string][]byte, progress build.Progress) ([]byte, error) {
+	dir, err := goModule("server", sources)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	_, program, err := build.GoBinary(ctx, dir, ".", progress)
+	return program, err
 }
