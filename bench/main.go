@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"redoubt.dev/redoubt/bench/admission"
 	"redoubt.dev/redoubt/bench/boot"
 	"redoubt.dev/redoubt/bench/footprint"
 	"redoubt.dev/redoubt/bench/gateway"
@@ -46,6 +47,7 @@ var suites = []struct {
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
 	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
+	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
 
