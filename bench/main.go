@@ -2,7 +2,7 @@
 // own, measures everything on it, prints a table and writes the results to a
 // file. Run it in the repository's folder, as root:
 //
-//	go run ./bench                      all of it, about five minutes
+//	go run ./bench                      all of it, about six minutes
 //	go run ./bench -only startup,pod    some of it
 //	go run ./bench -list                what there is
 package main

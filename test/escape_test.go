@@ -1,91 +1,80 @@
 package test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"redoubt.dev/redoubt/internal/probe"
+	"redoubt.dev/redoubt/internal/probe/measure"
 	"redoubt.dev/redoubt/test/platform"
 )
 
-// probeImage has the program of ./probe, which tries to get out.
-const probeImage = "localhost/redoubt-test/probe:latest"
-
-var buildProbe = sync.OnceValue(func() error {
-	if out, err := shared.Command(context.Background(), "image", "build", probeImage, "--go=./probe", "--user=0").CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
-})
+// everybodys are what a workload may have, where its kernel has it.
+var everybodys = []string{"IPv6", "ptrace", "FUSE", "Landlock"}
 
 // harmless are the attempts that succeed in a pod that says nothing of its
-// security, by class. They are answered by a kernel that is not the node's.
-// What they send has to have the pod's own address to leave its link.
+// security, by class: a kernel that is not the node's answers them, and what
+// raw sockets send has to have the pod's own address to leave its link.
 var harmless = map[string][]string{
-	"gvisor":  {"open a raw socket", "open a packet socket"},
-	"microvm": {"open a raw socket", "open a packet socket"},
+	"gvisor":  {"raw sockets", "packet sockets"},
+	"microvm": {"raw sockets", "packet sockets"},
 }
 
-// TestEscapes lets the probe try from pods of every class, as root: from one
-// that says nothing of its security and from one that was given everything.
-// Where the kernel is the node's, everything succeeds in the second, which
-// shows that the attempts are real, and nothing in the first. Elsewhere neither
-// has the node's kernel, whatever it was given.
+// TestEscapes measures every class: as root in a pod that says nothing of its
+// security, and in one that was given everything. Where the kernel is the
+// node's, everything succeeds in the second, which shows that the attempts are
+// real, and nothing in the first. Elsewhere neither has the node's
+// kernel, whatever it was given.
 func TestEscapes(t *testing.T) {
-	if err := buildProbe(); err != nil {
-		t.Fatal(err)
-	}
+	out := shared.Redoubt(t, "runtimeclass", "measure")
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		t.Fatal(err)
 	}
 	node := strings.TrimSpace(string(boot))
-	inEveryClass(t, func(t *testing.T, class, ns string) {
-		silent, given := probe(t, ns, class, nil), probe(t, ns, class, &corev1.SecurityContext{Privileged: &yes})
-		shares := class == "runc"
-		for what, answers := range map[string]map[string]string{"silent": silent, "privileged": given} {
-			if kernel := answers["kernel"]; (kernel == node) != shares {
-				t.Errorf("the %s pod's kernel is %q, the node's %q", what, kernel, node)
-			}
+	for _, name := range classes(t) {
+		class, err := shared.Cluster.NodeV1().RuntimeClasses().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
 		}
-		for attempt, answer := range silent {
-			if want := slices.Contains(harmless[class], attempt); (answer == "done") != want && attempt != "kernel" {
-				t.Errorf("%s: %s, want it done: %t", attempt, answer, want)
-			}
-			if shares && given[attempt] != "done" && attempt != "kernel" {
-				t.Errorf("the control: a privileged pod cannot %s either: %s", attempt, given[attempt])
-			}
+		nodes, err := measure.Of(class)
+		if err != nil || len(nodes) != 1 || !strings.Contains(out, "'"+name+"'") {
+			t.Fatalf("class %s is measured on %d nodes: %v, %s", name, len(nodes), err, out)
 		}
-	})
+		for _, m := range nodes {
+			t.Run(name, func(t *testing.T) { judgeEscapes(t, name, node, m) })
+		}
+		described := shared.Redoubt(t, "runtimeclass", "describe", name)
+		if !all(described, "Measured on ", "mounts:", "privileged pods only", "raw sockets:") {
+			t.Errorf("the description is\n%s", described)
+		}
+	}
 }
 
-// probe runs the program in a pod and returns what it says, by attempt.
-func probe(t *testing.T, ns, class string, security *corev1.SecurityContext) map[string]string {
-	t.Helper()
-	pod := shellPod(probeImage, class)
-	pod.Spec.Containers[0].Command = nil
-	pod.Spec.Containers[0].SecurityContext = security
-	pod.Spec.HostPID = security != nil && class == "runc"
-	pod = running(t, create(t, ns, pod))
-	answers := map[string]string{}
-	platform.Eventually(t, "the probe's end", func() error {
-		log, err := shared.Cluster.CoreV1().Pods(ns).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
-		if err != nil || !strings.HasSuffix(string(log), "end\t\n") {
-			return fmt.Errorf("its log is %q (%v)", log, err)
+func judgeEscapes(t *testing.T, class, node string, m measure.Measured) {
+	shares := class == "runc"
+	for what, report := range map[string]probe.Report{"silent": m.Default, "privileged": m.Privileged} {
+		if (report.Boot == node) != shares {
+			t.Errorf("the %s pod's kernel is %q, the node's %q", what, report.Boot, node)
 		}
-		for line := range strings.Lines(strings.TrimSuffix(string(log), "end\t\n")) {
-			attempt, answer, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-			answers[attempt] = answer
+	}
+	for attempt, answer := range m.Default.Can {
+		if slices.Contains(everybodys, attempt) {
+			continue
 		}
-		return nil
-	})
-	return answers
+		if want := slices.Contains(harmless[class], attempt); (answer == probe.Works) != want {
+			t.Errorf("%s: %s, want it done: %t", attempt, answer, want)
+		}
+		if control := m.Privileged.Can[attempt]; shares && control != probe.Works {
+			t.Errorf("the control: a privileged pod cannot do it either: %s: %s", attempt, control)
+		}
+	}
 }
 
 // TestSymlinkInVolume plants a link to the node's root in a volume and asks

@@ -95,7 +95,7 @@ var developers = []right{
 	{"create", "batch/cronjobs"}, {"create", "autoscaling/horizontalpodautoscalers"}, {"create", "policy/poddisruptionbudgets"},
 	{"create", "networking.k8s.io/networkpolicies"}, {"create", "serving.knative.dev/services"}, {"patch", "serving.knative.dev/routes"},
 	{"create", "serving.knative.dev/domainmappings"}, {"delete", "serving.knative.dev/revisions"}, {"create", "kubeless.io/functions"},
-	{"create", "kubeless.io/cronjobtriggers"}, {"list", "events"}, {"get", "resourcequotas"}, {"get", "limitranges"}, {"list", "discovery.k8s.io/endpointslices"},
+	{"create", "kubeless.io/cronjobtriggers"}, {"create", "kubeless.io/httptriggers"}, {"create", "kubeless.io/httptriggers"}, {"list", "events"}, {"get", "resourcequotas"}, {"get", "limitranges"}, {"list", "discovery.k8s.io/endpointslices"},
 }
 
 // bounds are what the platform's owner keeps for himself, in the tenant's own

@@ -38,6 +38,7 @@ func newRuntimeClass(a *app) *cobra.Command {
 			kind: "runtimeclass", short: "Describe a runtime class, and what runs it on each node",
 			empty: func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, list: runtimeClasses, describe: describeClass,
 		}),
+		newRuntimeClassMeasure(a),
 	)
 	return cmd
 }
@@ -124,7 +125,10 @@ func describeClass(ctx context.Context, out io.Writer, c *connection, class *nod
 		offered.attribute(node.Name, acceleratorOf(class, &node))
 	}
 	d.section()
-	return nil
+	if err := d.measured(class); err != nil {
+		return err
+	}
+	return d.out.Flush()
 }
 
 // nodeList is the cluster's nodes, as far as the user may see them.

@@ -41,7 +41,7 @@ func newDescribe[T client.Object](a *app, d describer[T]) *cobra.Command {
 			if err := c.Get(cmd.Context(), c.key(args[0]), obj); err != nil {
 				return err
 			}
-			if output == "" {
+			if output == "table" {
 				return d.describe(cmd.Context(), cmd.OutOrStdout(), c, obj, verbose)
 			}
 			return printObject(cmd, c, obj, d.kind, output)
@@ -50,7 +50,7 @@ func newDescribe[T client.Object](a *app, d describer[T]) *cobra.Command {
 	}
 	f.register(cmd, false)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "say more")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "one of: json, yaml, name, url")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "one of: table, json, yaml, name, url")
 	return cmd
 }
 
@@ -64,7 +64,7 @@ func printObject(cmd *cobra.Command, c *connection, obj client.Object, kind, out
 		return err
 	}
 	if !slices.Contains([]string{"json", "yaml", "name"}, output) {
-		return usage(fmt.Errorf("-o %q is no output format; use one of: json, yaml, name, url", output))
+		return usage(fmt.Errorf("-o %q is no output format; use one of: table, json, yaml, name, url", output))
 	}
 	value, err := c.withKind(obj)
 	if err != nil {

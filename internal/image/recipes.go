@@ -88,6 +88,27 @@ func makeHelloWorld(ctx context.Context, progress build.Progress) (*build.Image,
 	return build.GoProgram(ctx, dir, ".", build.Contents{}, progress)
 }
 
+// Probe is the program that finds out what a sandbox can do. It lies beside this
+// one.
+func Probe() (Recipe, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return Recipe{}, fmt.Errorf("find redoubt itself: %w", err)
+	}
+	program := filepath.Join(filepath.Dir(self), "redoubt-probe")
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return Recipe{}, fmt.Errorf("read the probe (build it with: make build): %w", err)
+	}
+	return Recipe{
+		Name: "localhost/redoubt/probe:latest",
+		Key:  key("probe", string(data)),
+		Make: func(context.Context, build.Progress) (*build.Image, error) {
+			return build.Binary(program, build.Contents{Settings: ocispec.ImageConfig{User: "0"}})
+		},
+	}, nil
+}
+
 // goModule puts sources that Redoubt carries into a module of their own, in a
 // temporary folder, so that compiling them needs neither a checkout nor
 // anything from the network.
