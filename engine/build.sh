@@ -90,7 +90,7 @@ pause() {
 key() {
 	{
 		go env GOVERSION GOARCH
-		cat "$0"
+		cat "$root/engine/build.sh" # fetch is in another folder
 		find "$root/engine/$1" -type f ! -name '*_test.go' | LC_ALL=C sort | while read -r f; do
 			echo "${f#"$root"}"
 			cat "$f"
