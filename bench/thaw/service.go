@@ -18,14 +18,16 @@ const namespace = "default"
 
 func name(class string) string { return "bench-thaw-" + class }
 
-// services are one of each class.
+// awake ends the name of a service that is never frozen.
+const awake = "-awake"
+
+// services are two of each class: one that is frozen when idle, one that is not.
 type services struct {
 	cluster client.Client
 	objects []*serving.Service
 }
 
-// deploy makes services that keep an instance, which is frozen when it has been
-// idle for a second.
+// deploy makes services that keep an instance.
 func deploy(ctx context.Context, p *platform.Platform, classes []string) (*services, error) {
 	program := image.HelloWorld()
 	if err := p.Ensure(ctx, program); err != nil {
@@ -37,19 +39,23 @@ func deploy(ctx context.Context, p *platform.Platform, classes []string) (*servi
 	}
 	s := &services{cluster: cluster}
 	for _, class := range classes {
-		object := newService(class, program.Name)
-		if err := cluster.Create(ctx, object); err != nil {
-			return nil, errors.Join(fmt.Errorf("make service: %w", err), s.remove())
+		for _, object := range []*serving.Service{
+			newService(name(class), class, program.Name, "1s"),
+			newService(name(class)+awake, class, program.Name, serving.FreezeNever),
+		} {
+			if err := cluster.Create(ctx, object); err != nil {
+				return nil, errors.Join(fmt.Errorf("make service: %w", err), s.remove())
+			}
+			s.objects = append(s.objects, object)
 		}
-		s.objects = append(s.objects, object)
 	}
 	return s, nil
 }
 
-func newService(class, image string) *serving.Service {
-	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name(class)}}
+func newService(name, class, image, freeze string) *serving.Service {
+	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	s.Spec.Template.Annotations = map[string]string{
-		serving.MinScaleAnnotation: "1", serving.MaxScaleAnnotation: "1", serving.FreezeAnnotation: "1s",
+		serving.MinScaleAnnotation: "1", serving.MaxScaleAnnotation: "1", serving.FreezeAnnotation: freeze,
 	}
 	s.Spec.Template.Spec.RuntimeClassName = &class
 	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}

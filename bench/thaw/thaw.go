@@ -1,5 +1,7 @@
 // Package thaw measures what a request waits for when its instance is frozen:
-// the same request to the same instance, frozen and warm, in every class.
+// the same request to the same instance, frozen and warm, in every class. Beside
+// it stands an instance that was idle for as long and never frozen: what it
+// takes longer than a warm one is not the thaw.
 package thaw
 
 import (
@@ -46,11 +48,13 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, services.remove()) }()
-	frozen, warm := map[string][]time.Duration{}, map[string][]time.Duration{}
+	warm, idle, frozen := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	err = measure.Interleave(classes, rounds, func(class string, record bool) error {
-		f, w, err := once(ctx, p, class)
+		r, err := once(ctx, p, class)
 		if err == nil && record {
-			frozen[class], warm[class] = append(frozen[class], f), append(warm[class], w)
+			warm[class] = append(warm[class], r.warm)
+			idle[class] = append(idle[class], r.idle-r.warm)
+			frozen[class] = append(frozen[class], r.frozen-r.warm)
 		}
 		return err
 	})
@@ -58,77 +62,79 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 		return nil, err
 	}
 	for _, class := range classes {
-		results = append(results, measure.Of(suite, class, "warm request", "ms", measure.Milliseconds(warm[class])...))
+		results = append(results, measure.Of(suite, class, "warm request", "ms", warm[class]...))
 	}
 	measure.Compare(results, peer)
 	for _, class := range classes {
-		added := make([]time.Duration, len(frozen[class]))
-		for i := range added {
-			added[i] = frozen[class][i] - warm[class][i]
-		}
-		r := measure.Of(suite, class, "added when frozen", "ms", measure.Milliseconds(added)...)
+		r := measure.Of(suite, class, "added when frozen", "ms", frozen[class]...)
 		r.Bar = bar
-		results = append(results, r)
+		results = append(results, measure.Of(suite, class, "added when idle", "ms", idle[class]...), r)
 	}
 	return results, nil
 }
 
+// round is how long requests took, in milliseconds.
+type round struct{ frozen, warm, idle float64 }
+
 // once waits until a class's instance is frozen, and makes the request that
-// thaws it and some more.
-func once(ctx context.Context, p *platform.Platform, class string) (frozen, warm time.Duration, err error) {
+// thaws it, some more, and one to the instance that only was idle.
+func once(ctx context.Context, p *platform.Platform, class string) (r round, err error) {
 	time.Sleep(settled)
-	if err := awaitFrozen(ctx, p, class); err != nil {
-		return 0, 0, err
+	if err := awaitFrozen(ctx, p, name(class)); err != nil {
+		return r, err
 	}
-	if frozen, err = request(ctx, p, class); err != nil {
-		return 0, 0, err
+	if r.idle, err = request(ctx, p, name(class)+awake); err != nil {
+		return r, err
 	}
-	var times []time.Duration
+	if r.frozen, err = request(ctx, p, name(class)); err != nil {
+		return r, err
+	}
+	var times []float64
 	for range warmUp {
-		took, err := request(ctx, p, class)
+		took, err := request(ctx, p, name(class))
 		if err != nil {
-			return 0, 0, err
+			return r, err
 		}
 		times = append(times, took)
 	}
-	median := measure.Quantile(measure.Milliseconds(times), 0.5)
-	return frozen, time.Duration(median * float64(time.Millisecond)), nil
+	r.warm = measure.Quantile(times, 0.5)
+	return r, nil
 }
 
 // gateway keeps its connections to the gateway: that of the first request is
 // not what is measured.
 var gateway = &http.Client{}
 
-func request(ctx context.Context, p *platform.Platform, class string) (time.Duration, error) {
+func request(ctx context.Context, p *platform.Platform, service string) (milliseconds float64, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", p.State.HTTPPort), nil)
 	if err != nil {
 		return 0, err
 	}
-	req.Host = name(class) + "." + namespace + ".localhost"
+	req.Host = service + "." + namespace + ".localhost"
 	began := time.Now()
 	resp, err := gateway.Do(req)
 	if err != nil {
 		return 0, err
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
-	took := time.Since(began)
+	took := float64(time.Since(began)) / float64(time.Millisecond)
 	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("service %s answered %s", name(class), resp.Status)
+		err = fmt.Errorf("service %s answered %s", service, resp.Status)
 	}
 	return took, errors.Join(err, resp.Body.Close())
 }
 
-func awaitFrozen(ctx context.Context, p *platform.Platform, class string) error {
+func awaitFrozen(ctx context.Context, p *platform.Platform, service string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		pods, err := p.Cluster.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabel + "=" + name(class)})
+		pods, err := p.Cluster.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabel + "=" + service})
 		if err == nil && len(pods.Items) == 1 && isFrozen(&pods.Items[0]) {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the instance of %s is not frozen within %v; see: redoubt logs node --name %s", name(class), patience, p.Inst.Name)
+			return fmt.Errorf("the instance of %s is not frozen within %v; see: redoubt logs node --name %s", service, patience, p.Inst.Name)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -2,14 +2,15 @@ package balance
 
 import "time"
 
-// Enter counts a request that arrived at now and gives it an instance. It
-// waits for one until gone is closed or the revision's timeout is over. The
-// error is a *Refusal. Leave must follow either way.
+// Enter counts a request that arrived at now and gives it an instance, which
+// may have to be waited for (see Awake). It waits for one until gone is closed
+// or the revision's timeout is over. The error is a *Refusal. Leave must follow
+// either way.
 func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error) {
 	r.mu.Lock()
 	r.load.count(now, 1)
 	r.load.arrived++
-	return r.running(now, gone)
+	return r.acquire(now, gone)
 }
 
 // Again gives the request another instance than failed, which it leaves.
@@ -18,7 +19,7 @@ func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, err
 	r.mu.Lock()
 	r.leave(failed, now)
 	r.serveQueue()
-	return r.running(now, gone)
+	return r.acquire(now, gone)
 }
 
 // Leave ends a request. The instance is nil when it has none.
@@ -32,16 +33,6 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 			r.serveQueue()
 		}
 	}
-}
-
-// running gives the request an instance that runs. It is called with r.mu held
-// and gives it up.
-func (r *Revision) running(now time.Time, gone <-chan struct{}) (*Instance, error) {
-	i, err := r.acquire(now, gone)
-	if err != nil {
-		return nil, err
-	}
-	return r.awake(i, gone)
 }
 
 // acquire is called with r.mu held and gives it up.

@@ -45,29 +45,27 @@ func (r *Revision) leave(i *Instance, now time.Time) {
 	}
 }
 
-// awake waits until the instance that a request was given runs. A request that
-// gives up leaves it.
-func (r *Revision) awake(i *Instance, gone <-chan struct{}) (*Instance, error) {
+// Thawing says that the instance may not run yet.
+func (i *Instance) Thawing() bool { return i.thawing.Load() != nil }
+
+// Awake waits until the instance that a request was given runs. The request
+// still has the instance when it gives up; the error is a *Refusal.
+func (r *Revision) Awake(i *Instance, gone <-chan struct{}) error {
 	running := i.thawing.Load()
 	if running == nil {
-		return i, nil
+		return nil
 	}
 	begin := time.Now()
 	timer := time.NewTimer(r.Settings().Timeout)
 	defer timer.Stop()
-	refusal := clientGone
 	select {
 	case <-*running:
 		i.thawing.CompareAndSwap(running, nil)
 		r.Meter.Thaw(time.Since(begin))
-		return i, nil
+		return nil
 	case <-gone:
+		return clientGone
 	case <-timer.C:
-		refusal = r.waitedTooLong()
+		return r.waitedTooLong()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.leave(i, time.Now())
-	r.serveQueue()
-	return nil, refusal
 }

@@ -69,7 +69,12 @@ func TestRequestsWaitForTheThaw(t *testing.T) {
 	entered := make(chan *Instance)
 	for range 2 {
 		go func() {
-			i, _ := r.Enter(time.Now(), nil)
+			i, err := r.Enter(time.Now(), nil)
+			if err != nil {
+				t.Error(err)
+			} else if err := r.Awake(i, nil); err != nil {
+				t.Error(err)
+			}
 			entered <- i
 		}()
 	}
@@ -100,8 +105,11 @@ func TestGivingUpLeavesTheInstance(t *testing.T) {
 	gone := make(chan struct{})
 	close(gone)
 	i, err := r.Enter(time.Now(), gone)
-	if i != nil || err == nil {
-		t.Fatalf("got %v, %v from a frozen instance", i, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Awake(i, gone); err == nil {
+		t.Fatal("a frozen instance is said to run")
 	}
 	r.Leave(time.Now(), i)
 	if active := r.ready[0].active; active != 0 {

@@ -143,12 +143,8 @@ func (x *exchange) elsewhere() (err error) {
 // attempt sends the request and reads the answer's head. Fresh asks for a new
 // connection.
 func (x *exchange) attempt(fresh bool) (err error) {
-	dial := x.instance.Conns.Get
-	if fresh {
-		dial = x.instance.Conns.Dial
-	}
-	if x.up, err = dial(); err != nil {
-		return errDial
+	if err := x.connect(fresh); err != nil {
+		return err
 	}
 	x.use(x.up)
 	settings := x.revision.Settings()
@@ -161,6 +157,31 @@ func (x *exchange) attempt(fresh bool) (err error) {
 		x.drop()
 	}
 	return err
+}
+
+// connect waits until the instance runs and has a connection to it. It tries
+// to connect first: that takes part of the wait where the kernel connects for
+// an instance that is frozen, or the instance does so before the word that it
+// runs is here.
+func (x *exchange) connect(fresh bool) (err error) {
+	dial := x.instance.Conns.Get
+	if fresh {
+		dial = x.instance.Conns.Dial
+	}
+	thawing := x.instance.Thawing()
+	x.up, err = dial()
+	if thawing {
+		if err := x.revision.Awake(x.instance, x.gone); err != nil {
+			return err
+		}
+		if err != nil {
+			x.up, err = dial()
+		}
+	}
+	if err != nil {
+		return errDial
+	}
+	return nil
 }
 
 // passed notes that bytes went through, for the time that none may.

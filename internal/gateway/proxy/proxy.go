@@ -105,7 +105,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer x.watch.stop()
 	in.watch, out.watch = x.watch, x.watch
 	x.revision = found.Revision
-	x.instance, err = x.revision.Enter(x.start, req.Context().Done())
+	if x.instance, err = x.revision.Enter(x.start, req.Context().Done()); err == nil {
+		err = x.revision.Awake(x.instance, req.Context().Done())
+	}
 	req = req.WithContext(ctx)
 	if err != nil {
 		answerError(out, req, err)

@@ -80,8 +80,10 @@ func again(ctx context.Context, x *exchange) error {
 	x.instance = nil
 	x.revision.Meter.Retry()
 	next, err := x.revision.Again(failed, ctx.Done())
-	x.instance = next
-	return err
+	if x.instance = next; err != nil {
+		return err
+	}
+	return x.revision.Awake(next, ctx.Done())
 }
 
 // dialFailed says that no connection was made, so that nothing was sent.
