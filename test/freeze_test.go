@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -97,8 +98,8 @@ func awaitFrozen(t *testing.T, ns, name string, want corev1.ConditionStatus) {
 }
 
 // An idle instance is frozen, whatever its class: its processor time stands
-// still. The next request is answered by the same instance, without a restart;
-// a frozen one can be deleted; and one that was frozen by a node role that was
+// still. A command in it runs, and so does the next request, in the same
+// instance and without a restart; a frozen one can be deleted; and one that was frozen by a node role that was
 // killed is answered too.
 func TestIdleInstancesFreeze(t *testing.T) {
 	inEveryClass(t, func(t *testing.T, class, ns string) {
@@ -107,6 +108,9 @@ func TestIdleInstancesFreeze(t *testing.T) {
 		before := instanceOf(t, ns, "web")
 		if frozen, err := isFrozen(shared.Inst.ID(), before); err != nil || !frozen {
 			t.Errorf("the pod's control group is not frozen: %v", err)
+		}
+		if out := shared.Kubectl(t, "-n", ns, "exec", before.Name, "--", "echo", "inside"); strings.TrimSpace(out) != "inside" {
+			t.Errorf("a command in the frozen instance printed %q", out)
 		}
 		for range 3 { // thawed, and warm
 			if err := request(t, "web", ns); err != nil {

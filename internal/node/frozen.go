@@ -36,6 +36,7 @@ type freezing struct {
 	client   kubernetes.Interface
 	freezer  *freezer.Freezer
 	listener net.Listener
+	runtime  string // the container runtime's socket
 	pods     cache.SharedIndexInformer
 	queue    workqueue.TypedRateLimitingInterface[string] // of UIDs
 }
@@ -52,6 +53,7 @@ func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*
 	f := &freezing{
 		client:   client,
 		listener: listener,
+		runtime:  opts.CRI,
 		pods: informers.NewSharedInformerFactoryWithOptions(client, 0, instances,
 			informers.WithTransform(stripManagedFields)).Core().V1().Pods().Informer(),
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
@@ -59,7 +61,7 @@ func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*
 	if f.freezer, err = freezer.New(opts.CgroupRoot, f); err != nil {
 		return nil, err
 	}
-	if err := f.pods.AddIndexers(cache.Indexers{byUID: func(o any) ([]string, error) {
+	if err := f.pods.AddIndexers(cache.Indexers{byContainer: containersOf, byUID: func(o any) ([]string, error) {
 		return []string{string(o.(*corev1.Pod).UID)}, nil
 	}}); err != nil {
 		return nil, err
@@ -106,6 +108,7 @@ func (f *freezing) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, f.queue.ShutDown)()
 	go f.pods.RunWithContext(ctx)
 	go f.work(ctx)
+	go f.followCommands(ctx)
 	return f.freezer.Serve(ctx, f.listener)
 }
 

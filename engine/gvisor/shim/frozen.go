@@ -6,11 +6,14 @@ import (
 	"time"
 
 	task "github.com/containerd/containerd/api/runtime/task/v2"
+	tasks "github.com/containerd/containerd/api/types/task"
+	"google.golang.org/protobuf/proto"
 )
 
 // frozenLimit is how long gVisor may take to say how a container is. The
-// processes of a sandbox whose control group is frozen never answer.
-const frozenLimit = 2 * time.Second
+// processes of a sandbox whose control group is frozen never answer, and
+// containerd waits for 2 s.
+const frozenLimit = 500 * time.Millisecond
 
 // lastAnswers are what gVisor said of each process: while a sandbox is frozen,
 // that is how it still is.
@@ -32,6 +35,24 @@ func (l *lastAnswers[T]) ask(ctx context.Context, of process, f func(context.Con
 		return last.(*T), nil
 	}
 	return nil, err
+}
+
+// created and started know how a container's first process is before anybody
+// asks: a command in a sandbox that is frozen begins with that question.
+func (s *service) created(r *task.CreateTaskRequest, pid uint32) {
+	s.states.known.Store(process{container: r.ID}, &task.StateResponse{
+		ID: r.ID, Bundle: r.Bundle, Pid: pid, Status: tasks.Status_CREATED,
+		Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal,
+	})
+}
+
+func (s *service) started(container string) {
+	of := process{container: container}
+	if last, ok := s.states.known.Load(of); ok {
+		now := proto.CloneOf(last.(*task.StateResponse))
+		now.Status = tasks.Status_RUNNING
+		s.states.known.CompareAndSwap(of, last, now)
+	}
 }
 
 // forget drops what is known of a container or process that is gone.

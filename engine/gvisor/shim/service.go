@@ -76,6 +76,7 @@ func (s *service) Create(ctx context.Context, r *task.CreateTaskRequest) (*task.
 	if err != nil {
 		return nil, err
 	}
+	s.created(r, answer.Pid)
 	if b.isSandbox() {
 		s.open(ctx, r, b, int(answer.Pid))
 	} else if p := s.sandbox(); p != nil {

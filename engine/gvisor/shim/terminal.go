@@ -58,7 +58,11 @@ func (s *service) Start(ctx context.Context, r *task.StartRequest) (*task.StartR
 		s.opening.RLock()
 		defer s.opening.RUnlock()
 	}
-	return s.TaskService.Start(ctx, r)
+	answer, err := s.TaskService.Start(ctx, r)
+	if err == nil && r.ExecID == "" {
+		s.started(r.ID)
+	}
+	return answer, err
 }
 
 // terminals are the numbers of those whose masters this process has open.

@@ -27,6 +27,7 @@ type Freezer struct {
 
 	mu       sync.Mutex
 	gateways map[*gateway]struct{} // guarded by mu, as are all below
+	kept     map[string]int        // by UID: how many reasons not to freeze it
 	pods     map[string]*pod       // by UID
 	after    time.Time             // nothing is frozen before
 }
@@ -60,7 +61,7 @@ func New(root string, pods Pods) (*Freezer, error) {
 	if err := groups.thawAll(); err != nil {
 		return nil, fmt.Errorf("thaw the pods of the node: %w", err)
 	}
-	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, pods: map[string]*pod{}}, nil
+	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]int{}, pods: map[string]*pod{}}, nil
 }
 
 // Frozen says whether the pod is.
@@ -92,6 +93,7 @@ func (f *Freezer) Forget(uid string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.pods, uid)
+	delete(f.kept, uid)
 	for g := range f.gateways {
 		delete(g.released, uid)
 	}
@@ -108,10 +110,31 @@ func (f *Freezer) pod(uid string) *pod {
 	return p
 }
 
-// wanted says that some gateway may use the pod.
+// Keep lets a pod run, whatever gateways say, until Let was called as often.
+func (f *Freezer) Keep(uid string) {
+	f.mu.Lock()
+	f.kept[uid]++
+	f.mu.Unlock()
+	f.thaw(uid)
+}
+
+// Let undoes Keep: the pod is frozen again if no gateway uses it.
+func (f *Freezer) Let(ctx context.Context, uid string) {
+	f.mu.Lock()
+	if f.kept[uid]--; f.kept[uid] <= 0 {
+		delete(f.kept, uid)
+	}
+	f.mu.Unlock()
+	go f.tryFreeze(ctx, uid)
+}
+
+// wanted says that some gateway, or who keeps it, may use the pod.
 func (f *Freezer) wanted(uid string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.kept[uid] > 0 {
+		return true
+	}
 	for g := range f.gateways {
 		if !g.released[uid] {
 			return true

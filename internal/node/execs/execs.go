@@ -1,0 +1,99 @@
+// Package execs tells which containers of a node somebody runs a command in
+// (kubectl exec and cp), as containerd's events say. The kubelet's interface to
+// container runtimes has no such events, and a runtime other than containerd
+// none at all.
+package execs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	eventstypes "github.com/containerd/containerd/api/events"
+	events "github.com/containerd/containerd/api/services/events/v1"
+	"github.com/containerd/typeurl/v2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// firstPause and lastPause are between attempts to follow events: a
+	// containerd that was restarted is back within a second or two.
+	firstPause = 100 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+// filters are of containerd's own language: those events of Kubernetes'
+// containers that tell of commands.
+var filters = []string{
+	`namespace==k8s.io,topic=="/tasks/exec-added"`,
+	`namespace==k8s.io,topic=="/tasks/exit"`,
+}
+
+// Listener is told of commands. Its methods are called one after the other.
+type Listener interface {
+	// Began tells of a command in a container, before it starts.
+	Began(container, exec string)
+	// Ended tells that it ended, perhaps of one that was never told of; with
+	// the container's own name, that the container did.
+	Ended(container, exec string)
+	// Lost tells that nothing is known any more: whatever began, its end will
+	// not be told.
+	Lost()
+}
+
+// Follow tells l of commands until ctx ends. Where the runtime at the socket
+// has no events it says so and returns.
+func Follow(ctx context.Context, socket string, l Listener) error {
+	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return fmt.Errorf("follow the container runtime's events: %w", err)
+	}
+	defer conn.Close()
+	client := events.NewEventsClient(conn)
+	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
+		heard, err := listen(ctx, client, l)
+		if status.Code(err) == codes.Unimplemented {
+			slog.Warn("commands in frozen pods wait until a request comes: the container runtime has no events", "socket", socket)
+			return nil
+		}
+		if heard {
+			l.Lost()
+			pause = firstPause
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+// listen passes events on until the stream ends, and says whether any came.
+func listen(ctx context.Context, client events.EventsClient, l Listener) (heard bool, err error) {
+	stream, err := client.Subscribe(ctx, &events.SubscribeRequest{Filters: filters})
+	if err != nil {
+		return false, err
+	}
+	for {
+		envelope, err := stream.Recv()
+		if err != nil {
+			return heard, err
+		}
+		heard = true
+		event, err := typeurl.UnmarshalAny(envelope.Event)
+		if err != nil {
+			slog.Warn("event of the container runtime is not understood", "topic", envelope.Topic, "error", err)
+			continue
+		}
+		switch e := event.(type) {
+		case *eventstypes.TaskExecAdded:
+			l.Began(e.ContainerID, e.ExecID)
+		case *eventstypes.TaskExit:
+			l.Ended(e.ContainerID, e.ID)
+		}
+	}
+}
