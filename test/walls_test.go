@@ -233,7 +233,7 @@ func names(t *testing.T, home string, pods neighbours) {
 func outside(t *testing.T) string {
 	t.Helper()
 	const name = "redoubt-test-outside"
-	instance := filepath.Base(shared.Inst.NetNS())
+	instance := shared.Inst.ID()
 	run := func(args ...string) {
 		t.Helper()
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
@@ -256,7 +256,7 @@ func outside(t *testing.T) string {
 // metadata answers where clouds do, with the machine's credentials.
 func metadata(t *testing.T) string {
 	t.Helper()
-	instance := filepath.Base(shared.Inst.NetNS())
+	instance := shared.Inst.ID()
 	const address = "169.254.169.254"
 	if out, err := exec.Command("ip", "-n", instance, "address", "add", address+"/32", "dev", "lo").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/cluster/network"
 	"redoubt.dev/redoubt/internal/cri"
 	"redoubt.dev/redoubt/internal/instance"
@@ -147,7 +148,7 @@ func cleanUp(inst instance.Instance) error {
 	if err != nil || len(others) > 0 {
 		return err
 	}
-	for _, dir := range []string{"/run/containerd/s", "/run/containerd", filepath.Dir(inst.NetNS()), filepath.Dir(inst.RunDir())} {
+	for _, dir := range []string{"/run/containerd/s", "/run/containerd", netns.NamesDir, filepath.Dir(inst.RunDir())} {
 		defer os.Remove(dir) // only if it is empty
 	}
 	return network.RestoreSysctls(instance.SysctlFile())

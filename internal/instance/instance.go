@@ -84,8 +84,9 @@ func (i Instance) Kubeconfig() string { return i.Data("kubeconfig") }
 // CRI.
 func (i Instance) ContainerdSocket() string { return i.Run("containerd.sock") }
 
-// NetNS is the path of the instance's network namespace.
-func (i Instance) NetNS() string { return filepath.Join("/run/netns", i.ID()) }
+// NetNS is the path of the instance's network namespace, which iproute2 knows
+// by the instance's ID.
+func (i Instance) NetNS() string { return i.Run("netns") }
 
 // LogDir holds one rotated log per component.
 func (i Instance) LogDir() string { return i.Data("logs") }

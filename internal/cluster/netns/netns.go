@@ -1,5 +1,5 @@
-// Package netns makes named network namespaces, in iproute2's place so that
-// "ip netns exec" can enter them, and runs code inside them.
+// Package netns makes network namespaces, which can have a name that "ip netns
+// exec" knows, and runs code inside them.
 //
 // A socket belongs to the namespace of the thread that made it and stays
 // usable from any other: Dial and Listen carry connections across the
@@ -18,14 +18,19 @@ import (
 	"redoubt.dev/redoubt/internal/thread"
 )
 
-// Create makes the namespace at path, which lies below /run/netns, with its
-// loopback still down. An existing one is kept.
+// NamesDir is where iproute2 looks for namespaces by name. A namespace itself
+// is not mounted there: iproute2 mounts the folder onto itself when it makes one
+// of its own, and what is below cannot be unmounted any more.
+const NamesDir = "/run/netns"
+
+// Create makes the namespace at path with its loopback still down. An existing
+// one is kept.
 func Create(path string) error {
 	if Exists(path) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("make folder of network namespaces: %w", err)
+		return fmt.Errorf("make folder of the network namespace: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
 	if err != nil {
@@ -38,6 +43,30 @@ func Create(path string) error {
 	return nil
 }
 
+// Name gives the namespace at path a name for iproute2. A name that a killed
+// process left behind is taken over.
+func Name(path, name string) error {
+	if err := os.MkdirAll(NamesDir, 0o755); err != nil {
+		return fmt.Errorf("name network namespace: %w", err)
+	}
+	if err := errors.Join(Unname(name), os.Symlink(path, filepath.Join(NamesDir, name))); err != nil {
+		return fmt.Errorf("name network namespace: %w", err)
+	}
+	return nil
+}
+
+// Unname takes the name away. What is no link is another's and stays.
+func Unname(name string) error {
+	link := filepath.Join(NamesDir, name)
+	if _, err := os.Readlink(link); err != nil {
+		return nil
+	}
+	if err := os.Remove(link); err != nil {
+		return fmt.Errorf("remove name of network namespace: %w", err)
+	}
+	return nil
+}
+
 // Exists says whether path is a network namespace; the empty file that a
 // reboot leaves behind is none.
 func Exists(path string) bool {
@@ -45,7 +74,7 @@ func Exists(path string) bool {
 	return unix.Statfs(path, &fs) == nil && fs.Type == unix.NSFS_MAGIC
 }
 
-// Delete removes the name; the kernel drops the namespace with its links,
+// Delete unmounts the namespace; the kernel drops the namespace with its links,
 // rules and tables once no process or socket is left in it. Deleting what
 // does not exist is no error.
 func Delete(path string) error {

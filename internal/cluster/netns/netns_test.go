@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -15,7 +17,7 @@ func newNamespace(t *testing.T) string {
 	if os.Geteuid() != 0 {
 		t.Skip("making a network namespace needs root")
 	}
-	path := fmt.Sprintf("/run/netns/redoubt-test-%d", os.Getpid())
+	path := filepath.Join(t.TempDir(), "netns")
 	if err := Create(path); err != nil {
 		t.Fatal(err)
 	}
@@ -91,5 +93,35 @@ func TestCreateReplacesWhatARebootLeaves(t *testing.T) {
 	}
 	if err := Create(path); err != nil || !Exists(path) {
 		t.Errorf("create over an empty file: %v", err)
+	}
+}
+
+// iproute2 finds a namespace by its name, and one of its own that was made
+// meanwhile is not in the way of removing it.
+func TestNamesLiveBesideIproute2(t *testing.T) {
+	path := newNamespace(t)
+	name := fmt.Sprintf("redoubt-test-%d", os.Getpid())
+	for range 2 {
+		if err := Name(path, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ip := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Errorf("ip %v: %v: %s", args, err, out)
+		}
+	}
+	ip("-n", name, "link", "set", "lo", "up")
+	ip("netns", "add", name+"-other")
+	if err := Unname(name + "-other"); err != nil {
+		t.Error(err)
+	}
+	ip("netns", "delete", name+"-other") // which is no link, and stayed
+	if err := Unname(name); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(NamesDir, name)); !os.IsNotExist(err) {
+		t.Errorf("the name is still there: %v", err)
 	}
 }

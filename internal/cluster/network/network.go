@@ -41,11 +41,14 @@ func newLink(prefix netip.Prefix, mtu int) Link {
 	return Link{Prefix: prefix.Masked(), HostIP: host, NodeIP: host.Next(), MTU: mtu}
 }
 
-// Setup makes the namespace called id, or completes one that exists, and
-// joins it to the host. pods is masqueraded when it leaves the namespace for
+// Setup makes the namespace at nsPath, or completes one that exists, names it
+// id and joins it to the host. pods is masqueraded when it leaves the namespace for
 // anywhere but itself.
 func Setup(id, nsPath string, pods netip.Prefix) (Link, error) {
 	if err := netns.Create(nsPath); err != nil {
+		return Link{}, err
+	}
+	if err := netns.Name(nsPath, id); err != nil {
 		return Link{}, err
 	}
 	link, err := join(id, nsPath)
@@ -74,7 +77,7 @@ func Teardown(id, nsPath string) error {
 		errs = append(errs, netlink.LinkDel(l))
 	}
 	// "add" first, so that deleting what is not there is no error.
-	errs = append(errs, nft.Apply(context.Background(), fmt.Sprintf("add table inet %s\ndelete table inet %s\n", id, id)), netns.Delete(nsPath))
+	errs = append(errs, nft.Apply(context.Background(), fmt.Sprintf("add table inet %s\ndelete table inet %s\n", id, id)), netns.Unname(id), netns.Delete(nsPath))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove network: %w", err)
 	}

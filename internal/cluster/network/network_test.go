@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,13 +19,16 @@ import (
 
 var pods = netip.MustParsePrefix("198.18.0.0/16")
 
+// nsOf is where the test's namespace is.
+func nsOf(id string) string { return filepath.Join(os.TempDir(), id) }
+
 func setup(t *testing.T) (string, Link) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("making a network namespace needs root")
 	}
 	id := fmt.Sprintf("redoubt-test-%d", os.Getpid())
-	ns := "/run/netns/" + id
+	ns := nsOf(id)
 	link, err := Setup(id, ns, pods)
 	t.Cleanup(func() {
 		if err := Teardown(id, ns); err != nil {
@@ -45,7 +49,7 @@ func setup(t *testing.T) (string, Link) {
 
 func TestHostReachesTheNodeAndNotTheOtherWayRound(t *testing.T) {
 	id, link := setup(t)
-	ns := "/run/netns/" + id
+	ns := nsOf(id)
 	inside, err := netns.Listen(ns, "tcp", net.JoinHostPort(link.NodeIP.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +73,7 @@ func TestHostReachesTheNodeAndNotTheOtherWayRound(t *testing.T) {
 
 func TestSetupAgainKeepsTheAddresses(t *testing.T) {
 	id, link := setup(t)
-	again, err := Setup(id, "/run/netns/"+id, pods)
+	again, err := Setup(id, nsOf(id), pods)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +97,7 @@ func TestFirstFree(t *testing.T) {
 // what is there already, and opens it.
 func TestPodsAreClosedUntilSomebodyOpens(t *testing.T) {
 	id, _ := setup(t)
-	ns := "/run/netns/" + id
+	ns := nsOf(id)
 	list := func() string {
 		var out []byte
 		if err := netns.Do(ns, func() (err error) {

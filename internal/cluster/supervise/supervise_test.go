@@ -20,7 +20,7 @@ func newSupervisor(t *testing.T) (*Supervisor, string) {
 		t.Skip("making a network namespace and control groups needs root")
 	}
 	name := fmt.Sprintf("redoubt-test-supervise-%d", os.Getpid())
-	ns := filepath.Join("/run/netns", name)
+	ns := filepath.Join(t.TempDir(), name)
 	if err := netns.Create(ns); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -23,7 +24,7 @@ func inside(t testing.TB, f func() error) {
 	if os.Geteuid() != 0 {
 		t.Skip("making a network namespace needs root")
 	}
-	path := fmt.Sprintf("/run/netns/redoubt-walls-test-%d", os.Getpid())
+	path := filepath.Join(t.TempDir(), "netns")
 	if err := netns.Create(path); err != nil {
 		t.Fatal(err)
 	}
