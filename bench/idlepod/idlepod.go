@@ -23,6 +23,9 @@ import (
 // Plain is the handler of plain containers, which others are compared with.
 const Plain = "runc"
 
+// namespace is that of the pods. It has to exist, or the node refuses them.
+const namespace = "default"
+
 // Maker makes pods on one instance. Close it when done.
 type Maker struct {
 	client   runtime.RuntimeServiceClient
@@ -104,7 +107,7 @@ func (m *Maker) Make(ctx context.Context, handler string) (pod Pod, err error) {
 		return pod, err
 	}
 	config := &runtime.PodSandboxConfig{
-		Metadata:     &runtime.PodSandboxMetadata{Name: name, Uid: name, Namespace: "bench"},
+		Metadata:     &runtime.PodSandboxMetadata{Name: name, Uid: name, Namespace: namespace},
 		LogDirectory: m.logs,
 		Linux:        &runtime.LinuxPodSandboxConfig{CgroupParent: "/" + m.id + "/" + pod.Group},
 	}
