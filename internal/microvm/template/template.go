@@ -94,7 +94,7 @@ func (s Store) templates() string { return filepath.Join(s.Dir, "templates") }
 
 // key names everything that a template depends on.
 func key(base qemu.Root, shape vmm.Shape) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", shape))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", qemu.Pattern(shape)))
 	return base.Key + "-" + hex.EncodeToString(sum[:8])
 }
 

@@ -37,6 +37,18 @@ const (
 const kernelArguments = "console=ttyS0 quiet panic=-1 swiotlb=noforce maxcpus=1 " +
 	"memhp_default_state=online memory_hotplug.online_policy=auto-movable"
 
+// emulatedArguments: QEMU emulates a time stamp counter that goes on evenly on
+// all processors, but no sign of that which the kernel would trust. Without it
+// each look at the clock is a device's register, and the device's counter turns
+// over in 43 s: a machine that stood still for longer lost that time. And an
+// emulated processor speculates about nothing: what the kernel does against
+// that only takes time.
+const emulatedArguments = " tsc=reliable mitigations=off"
+
+// Pattern is the command line of a machine that templates are made of: what is
+// saved depends on it.
+func Pattern(shape vmm.Shape) []string { return arguments(shape, pattern) }
+
 // arguments is QEMU's command line. It depends on nothing that a pod can say:
 // the shape is numbers, and everything else is constant.
 func arguments(shape vmm.Shape, from origin) []string {
@@ -57,7 +69,11 @@ func arguments(shape vmm.Shape, from origin) []string {
 		// The kernel is in the memory already.
 		return append(args, "-incoming", "defer")
 	}
-	return append(args, "-kernel", kernelFile, "-initrd", initrdFile, "-append", kernelArguments)
+	kernel := kernelArguments
+	if shape.Accelerator != vmm.KVM {
+		kernel += emulatedArguments
+	}
+	return append(args, "-kernel", kernelFile, "-initrd", initrdFile, "-append", kernel)
 }
 
 func processor(accelerator vmm.Accelerator) []string {
