@@ -27,7 +27,9 @@ type container struct {
 
 	mu    sync.Mutex // guards what follows
 	execs map[string]*process
-	usage *wire.Usage // as last measured
+	usage *wire.Usage   // as last measured
+	fault error         // why the last measurement failed; nil when it did not
+	asked chan struct{} // closed when the present measurement ends; nil without one
 }
 
 // process is a container's first one or one more.

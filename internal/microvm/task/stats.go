@@ -1,7 +1,9 @@
 package task
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	cgroup "github.com/containerd/cgroups/v3/cgroup2/stats"
@@ -22,27 +24,25 @@ func (s *Service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, statsLimit)
-	defer cancel()
-	ref := c.init.ref
-	if c.machine {
-		ref = wire.Ref{}
+	select {
+	case <-c.measurement(s.measure):
+	case <-time.After(statsLimit):
+	case <-ctx.Done():
 	}
-	usage, err := s.measure(ctx, ref)
-	if err != nil {
-		usage = c.measured(nil)
-	}
+	usage, err := c.measured()
 	if usage == nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	stats, err := typeurl.MarshalAnyToProto(metrics(c.measured(usage)))
+	stats, err := typeurl.MarshalAnyToProto(metrics(usage))
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	return &api.StatsResponse{Stats: stats}, nil
 }
 
-func (s *Service) measure(ctx context.Context, ref wire.Ref) (*wire.Usage, error) {
+// measure asks the guest. There is an answer, or the session ends.
+func (s *Service) measure(ref wire.Ref) (*wire.Usage, error) {
+	ctx := context.Background()
 	session, err := s.pod.Session(ctx)
 	if err != nil {
 		return nil, err
@@ -51,15 +51,41 @@ func (s *Service) measure(ctx context.Context, ref wire.Ref) (*wire.Usage, error
 	return usage, session.Call(ctx, wire.Stats, &ref, usage)
 }
 
-// measured keeps the latest measurement: of a machine that is frozen it is the
-// present one, and nil returns it.
-func (c *container) measured(now *wire.Usage) *wire.Usage {
+// measurement begins one unless one is under way: a machine that is frozen
+// would find as many questions as were asked meanwhile, and answer them before
+// it does anything else. The channel is closed at its end.
+func (c *container) measurement(measure func(wire.Ref) (*wire.Usage, error)) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now != nil {
-		c.usage = now
+	if c.asked != nil {
+		return c.asked
 	}
-	return c.usage
+	asked := make(chan struct{})
+	c.asked = asked
+	ref := c.init.ref
+	if c.machine {
+		ref = wire.Ref{}
+	}
+	go func() {
+		defer close(asked)
+		usage, err := measure(ref)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.asked, c.fault = nil, err; err == nil {
+			c.usage = usage
+		}
+	}()
+	return asked
+}
+
+// errNotMeasured is that of a container whose guest never answered.
+var errNotMeasured = errors.New("the guest has not measured it yet")
+
+// measured is the latest measurement; without one, the error says why.
+func (c *container) measured() (*wire.Usage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.usage, cmp.Or(c.fault, errNotMeasured)
 }
 
 // metrics is usage as containerd knows it, whatever the host's own control
