@@ -16,10 +16,14 @@ import (
 
 	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/serving"
+	"redoubt.dev/redoubt/internal/trigger"
 )
 
 func newController() *cobra.Command {
-	opts := serving.Options{Domain: "localhost", Admin: "127.0.0.1:9440"}
+	opts := serving.Options{
+		Domain: "localhost", Admin: "127.0.0.1:9440",
+		NATS: trigger.NATSOptions{URL: "nats://nats.nats-io.svc.cluster.local:4222"}, // where Kubeless looks for it
+	}
 	var kubeconfig string
 	cmd := &cobra.Command{
 		Use:   "controller",
@@ -46,6 +50,8 @@ itself.`,
 	flags.TextVar(&opts.Gateway, "gateway-address", netip.AddrPort{}, "IP:PORT where services' names inside the cluster lead to")
 	flags.StringVar(&opts.Domain, "domain", opts.Domain, "domain of public names: NAME.NAMESPACE.DOMAIN")
 	flags.IntVar(&opts.URLPort, "url-port", 80, "port in public URLs")
+	flags.StringVar(&opts.NATS.URL, "nats-url", opts.NATS.URL, "NATS servers that NATSTriggers get messages from, nats://HOST:PORT,...; a host NAME.NAMESPACE.svc is a service of the cluster")
+	flags.StringVar(&opts.NATS.Credentials, "nats-credentials", "", "file of the user's credentials there, as nsc writes it (default: none)")
 	flags.StringVar(&opts.Admin, "admin", opts.Admin, "HOST:PORT of /readyz, /livez and /metrics")
 	flags.BoolVar(&opts.LeaderElect, "leader-elect", false, "run beside other controllers, one of which acts")
 	return cmd

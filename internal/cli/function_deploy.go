@@ -48,7 +48,7 @@ func newFunctionDeploy(a *app) *cobra.Command {
   redoubt function deploy hello -r nodejs -f hello.js --handler hello.greet --env LEVEL=debug --memory 128Mi`,
 		Args: oneName("function"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Name: args[0]}}
+			fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Name: args[0], Labels: kubelessLabels(args[0])}}
 			if err := errors.Join(w.missing(), w.apply(cmd, fn)); err != nil {
 				return err
 			}
@@ -239,4 +239,10 @@ func (w *functionWriter) finish(cmd *cobra.Command, c *connection, fn *kubeless.
 		fmt.Fprintf(out, "It answers at %s, and to: redoubt function call %s\n", fn.Status.URL, fn.Name)
 	}
 	return nil
+}
+
+// kubelessLabels are those that Kubeless's command line gives a function, and
+// that its users select functions by.
+func kubelessLabels(name string) map[string]string {
+	return map[string]string{"created-by": "kubeless", "function": name}
 }

@@ -22,7 +22,7 @@ func newTrigger(a *app) *cobra.Command {
 		Long: `Call functions for what happens. The commands and flags are Kubeless's. A
 function that is frozen or has no instance is woken by its trigger.`,
 	}
-	cmd.AddCommand(newHTTPTrigger(a), newCronTrigger(a))
+	cmd.AddCommand(newHTTPTrigger(a), newCronTrigger(a), newNATSTrigger(a))
 	return cmd
 }
 

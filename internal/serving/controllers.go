@@ -53,6 +53,8 @@ type Options struct {
 	// admin addresses of all of them.
 	Gateway  netip.AddrPort
 	Gateways []string
+	// NATS is where NATSTriggers get messages from.
+	NATS trigger.NATSOptions
 	// Admin is where health and metrics are served, host:port.
 	Admin string
 	// LeaderElect lets several controllers stand by for one another.
@@ -79,6 +81,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},
 		func(mgr ctrl.Manager) error { return trigger.AddCron(mgr, opts.Gateway) },
+		func(mgr ctrl.Manager) error { return trigger.AddNATS(mgr, opts.Gateway, opts.NATS) },
 		func(mgr ctrl.Manager) error {
 			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
 		},

@@ -3,12 +3,16 @@ package trigger
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -37,9 +41,57 @@ func newCaller(gateway netip.AddrPort) *caller {
 // event is what a function is called with.
 type event struct {
 	namespace, function string
-	id, source          string
-	time                time.Time
-	data                []byte // JSON, or nothing
+	// id and source are Kubeless's event-id and event-namespace.
+	id, source string
+	// origin is the trigger, as a reference for CloudEvents, and what its
+	// kind, as their type; subject is what it is about, or nothing.
+	origin, what, subject string
+	time                  time.Time
+	data                  []byte
+	// kind is the data's media type.
+	kind string
+	// header is the event's own, in lower case; if it is a CloudEvent, it says
+	// the above of itself.
+	header map[string]string
+}
+
+// headers are those of the call: Kubeless's, and a CloudEvent's in the binary
+// mode of its HTTP binding.
+func (e *event) headers() map[string]string {
+	at := e.time.UTC().Format(time.RFC3339Nano)
+	all := map[string]string{
+		"content-type": e.kind, "event-id": e.id, "event-type": e.kind, "event-time": e.time.UTC().Format(time.RFC3339),
+		"event-namespace": e.source, "x-request-id": e.id,
+	}
+	if e.header["ce-specversion"] != "" {
+		maps.Copy(all, e.header)
+		return all
+	}
+	maps.Copy(all, map[string]string{"ce-specversion": "1.0", "ce-id": e.id, "ce-source": e.origin, "ce-type": e.what, "ce-time": at})
+	if plain(e.subject) && e.subject != "" {
+		all["ce-subject"] = e.subject
+	}
+	return all
+}
+
+// attribute is the header of a CloudEvent's attribute.
+var attribute = regexp.MustCompile(`^ce-[a-z0-9]{1,20}$`)
+
+// plain says that a value can be a header's as it is.
+func plain(value string) bool {
+	const most = 1024
+	return len(value) <= most && !strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e })
+}
+
+// kindOf is the media type of data that nobody has said one of.
+func kindOf(data []byte) string {
+	switch {
+	case len(data) > 0 && (data[0] == '{' || data[0] == '[') && json.Valid(data):
+		return "application/json"
+	case utf8.Valid(data):
+		return "text/plain; charset=utf-8"
+	}
+	return "application/octet-stream"
 }
 
 // call returns what went wrong, after as many tries as it takes to reach the
@@ -69,14 +121,7 @@ func (c *caller) once(ctx context.Context, e event) (reached bool, err error) {
 	// A function of the trigger's own namespace, by the name inside of the
 	// cluster: it need not be visible from outside.
 	req.Host = e.function + "." + e.namespace + ".svc.cluster.local"
-	kind := "text/plain; charset=utf-8"
-	if len(e.data) > 0 {
-		kind = "application/json"
-	}
-	for name, value := range map[string]string{
-		"Content-Type": kind, "event-id": e.id, "event-type": kind, "event-time": e.time.UTC().Format(time.RFC3339),
-		"event-namespace": e.source, "X-Request-Id": e.id,
-	} {
+	for name, value := range e.headers() {
 		req.Header.Set(name, value)
 	}
 	resp, err := c.client.Do(req)

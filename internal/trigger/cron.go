@@ -184,9 +184,12 @@ func judge(spec *kubeless.CronJobTriggerSpec, due time.Time, calls int, now time
 
 // call makes one call and records how it went.
 func (r *cronReconciler) call(ctx context.Context, t *kubeless.CronJobTrigger, due time.Time, missed int64) {
-	e := event{namespace: t.Namespace, function: t.Spec.FunctionName, id: uuid.NewString(), source: cronSource, time: due}
+	e := event{
+		namespace: t.Namespace, function: t.Spec.FunctionName, id: uuid.NewString(), source: cronSource, time: due,
+		origin: "/namespaces/" + t.Namespace + "/cronjobtriggers/" + t.Name, what: "io.kubeless.cronjobtrigger", kind: kindOf(nil),
+	}
 	if t.Spec.Payload != nil {
-		e.data = t.Spec.Payload.Raw
+		e.data, e.kind = t.Spec.Payload.Raw, "application/json"
 	}
 	failed := r.caller.call(ctx, e)
 	if failed != nil {

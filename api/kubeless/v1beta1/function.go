@@ -25,7 +25,7 @@ var GroupVersion = schema.GroupVersion{Group: "kubeless.io", Version: "v1beta1"}
 
 // AddToScheme registers this package's kinds.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Function{}, &FunctionList{}, &CronJobTrigger{}, &CronJobTriggerList{}, &HTTPTrigger{}, &HTTPTriggerList{})
+	s.AddKnownTypes(GroupVersion, &Function{}, &FunctionList{}, &CronJobTrigger{}, &CronJobTriggerList{}, &HTTPTrigger{}, &HTTPTriggerList{}, &NATSTrigger{}, &NATSTriggerList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
