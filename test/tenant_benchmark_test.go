@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/test/platform"
 )
 
 // check is one of the multi-tenancy benchmark of Kubernetes' working group
@@ -247,6 +248,7 @@ func TestTenantsRun(t *testing.T) {
 			t.Errorf("%v: %v", low[:3], err)
 		}
 	}
+	limited(t, name, "hello."+name+".localhost")
 	list, err := alice.cluster.CoreV1().Pods(name).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) < 2 {
 		t.Fatalf("%d pods (%v)", len(list.Items), err)
@@ -260,5 +262,25 @@ func TestTenantsRun(t *testing.T) {
 				t.Errorf("the sandbox of %s has the handler %q", p.Name, s.RuntimeHandler)
 			}
 		}
+	}
+}
+
+// limited bounds the requests to a tenant's services, and takes the bound away.
+func limited(t *testing.T, tenant, host string) {
+	t.Helper()
+	for _, step := range []struct{ limit, want string }{{"1", "429"}, {"", ""}} {
+		shared.Redoubt(t, "tenant", "update", tenant, "--requests-per-second="+step.limit)
+		platform.Eventually(t, "the limit "+step.limit+" holds", func() error {
+			var failed error
+			for range 5 {
+				if _, err := visit(t, host); err != nil {
+					failed = err
+				}
+			}
+			if (failed == nil) != (step.want == "") || failed != nil && !strings.Contains(failed.Error(), step.want) {
+				return fmt.Errorf("five requests end with %v", failed)
+			}
+			return nil
+		})
 	}
 }

@@ -101,6 +101,13 @@ func share(used, most *resource.Quantity, namespaces int64) string {
 	return used.String() + "/" + all.String()
 }
 
+func bound(n *int64) string {
+	if n == nil {
+		return "<unbounded>"
+	}
+	return strconv.FormatInt(*n, 10)
+}
+
 func count(n *int64) *resource.Quantity {
 	if n == nil {
 		return nil
@@ -130,6 +137,10 @@ func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *red
 	used.attribute("CPU", cpu)
 	used.attribute("Memory", memory)
 	used.attribute("Pods", pods)
+	d.section()
+	through := d.attribute("Through each gateway", "")
+	through.attribute("Requests per second", bound(tenant.Spec.Gateway.RequestsPerSecond))
+	through.attribute("Cold starts at a time", bound(tenant.Spec.Gateway.ColdStarts))
 	d.section()
 	ready := readyOf(tenant)
 	d.attribute("Ready", strings.TrimSuffix(string(ready.Status)+": "+ready.Message, ": "))
@@ -162,13 +173,4 @@ func newTenantDelete(a *app) *cobra.Command {
 	}
 	f.register(cmd, false)
 	return cmd
-}
-
-// parsePods reads a number of pods.
-func parsePods(text string) (*int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 {
-		return nil, usage(fmt.Errorf("--pods %q is no number of pods", text))
-	}
-	return &n, nil
 }

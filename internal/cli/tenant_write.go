@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type tenantWriter struct {
 	emulated            bool
 	classes, namespaces []string
 	cpu, memory, pods   string
+	requests, starts    string
 	timeout             int // seconds
 	set                 *pflag.FlagSet
 }
@@ -43,6 +45,8 @@ func (w *tenantWriter) register(cmd *cobra.Command) {
 	flags.StringVar(&w.cpu, "cpu", "", `processors that the pods of one namespace may use at most; "" is no bound`)
 	flags.StringVar(&w.memory, "memory", "", `memory that the pods of one namespace may use at most, such as 16Gi; "" is no bound`)
 	flags.StringVar(&w.pods, "pods", "", `pods that one namespace may have at most; "" is no bound`)
+	flags.StringVar(&w.requests, "requests-per-second", "", `requests that each gateway lets through to all of its services; "" is no bound`)
+	flags.StringVar(&w.starts, "cold-starts", "", `services that requests to each gateway may start at a time; "" is no bound`)
 	flags.StringSliceVar(&w.namespaces, "namespaces", nil, "namespaces to give to the tenant, made where they are missing; NAME- takes one away")
 	flags.IntVar(&w.timeout, "wait-timeout", 60, "seconds to wait until it is in force")
 	_ = cmd.RegisterFlagCompletionFunc("floor", cobra.FixedCompletions([]string{"process", "kernel", "vm"}, cobra.ShellCompDirectiveNoFileComp))
@@ -134,7 +138,9 @@ func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
 	return errors.Join(
 		w.bound("cpu", w.cpu, &spec.Quota.CPU),
 		w.bound("memory", w.memory, &spec.Quota.Memory),
-		w.boundPods(&spec.Quota.Pods))
+		w.boundCount("pods", w.pods, &spec.Quota.Pods),
+		w.boundCount("requests-per-second", w.requests, &spec.Gateway.RequestsPerSecond),
+		w.boundCount("cold-starts", w.starts, &spec.Gateway.ColdStarts))
 }
 
 func (w *tenantWriter) bound(flag, text string, to **resource.Quantity) error {
@@ -153,15 +159,20 @@ func (w *tenantWriter) bound(flag, text string, to **resource.Quantity) error {
 	return nil
 }
 
-func (w *tenantWriter) boundPods(to **int64) (err error) {
-	if !w.set.Changed("pods") {
+func (w *tenantWriter) boundCount(flag, text string, to **int64) error {
+	if !w.set.Changed(flag) {
 		return nil
 	}
 	*to = nil
-	if w.pods != "" {
-		*to, err = parsePods(w.pods)
+	if text == "" {
+		return nil
 	}
-	return err
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return usage(fmt.Errorf("--%s %q is no number", flag, text))
+	}
+	*to = &n
+	return nil
 }
 
 // finish hands over the namespaces and waits until all is in force.

@@ -32,6 +32,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/identity"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 	"redoubt.dev/redoubt/internal/gateway/proxy"
+	"redoubt.dev/redoubt/internal/gateway/quota"
 	"redoubt.dev/redoubt/internal/gateway/report"
 	"redoubt.dev/redoubt/internal/gateway/secret"
 	"redoubt.dev/redoubt/internal/gateway/table"
@@ -103,6 +104,7 @@ type gateway struct {
 	opts    Options
 	table   *table.Table
 	clients *clients.Book
+	quotas  *quota.Book
 	tracker *instance.Tracker
 	report  *report.Reporter
 	log     *accesslog.Log
@@ -117,8 +119,8 @@ type gateway struct {
 
 func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 	g := &gateway{opts: opts, report: &report.Reporter{Gateway: opts.Name}, known: make(chan struct{})}
-	g.clients = clients.New(opts.PodRange)
-	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits, g.clients.Admits)
+	g.clients, g.quotas = clients.New(opts.PodRange), quota.New()
+	g.table = table.New(opts.Domain, opts.ClusterDomain, g.report.Waits, g.clients.Admits, g.quotas.Of)
 	g.report.Revisions = g.table.Revisions
 	keeper, err := g.keeper(cfg)
 	if err != nil {
@@ -182,7 +184,7 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 	defer stop()
 	group, failed := errgroup.WithContext(background)
 	group.Go(func() error {
-		return watcher.Run(failed, sink{g.table, g.clients, g.tracker, g.secrets}, func() { close(g.known) })
+		return watcher.Run(failed, sink{g.table, g.clients, g.quotas, g.tracker, g.secrets}, func() { close(g.known) })
 	})
 	group.Go(func() error { return g.serveAdmin(failed, admin) })
 	group.Go(func() error { return g.rest(failed) })

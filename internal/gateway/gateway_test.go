@@ -45,7 +45,7 @@ func newRigWith(t *testing.T, opts Options) *rig {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &rig{T: t, gateway: g, sink: sink{g.table, g.clients, g.tracker, g.secrets}, address: l.Addr().String(), stop: cancel, ended: make(chan error, 1)}
+	r := &rig{T: t, gateway: g, sink: sink{g.table, g.clients, g.quotas, g.tracker, g.secrets}, address: l.Addr().String(), stop: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- g.serve(ctx, []listener{{l, true}}) }()
 	t.Cleanup(func() {
 		cancel()

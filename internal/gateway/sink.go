@@ -13,6 +13,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/instance"
+	"redoubt.dev/redoubt/internal/gateway/quota"
 	"redoubt.dev/redoubt/internal/gateway/secret"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/watch"
@@ -22,6 +23,7 @@ import (
 type sink struct {
 	table   *table.Table
 	clients *clients.Book
+	quotas  *quota.Book
 	tracker *instance.Tracker
 	secrets *secret.Keeper
 }
@@ -42,9 +44,14 @@ func (s sink) DeleteTrigger(name types.NamespacedName) {
 	s.secrets.Forget(name)
 }
 func (s sink) SetRevision(r *serving.Revision) { s.tracker.SetRevision(r) }
-func (s sink) DeleteNamespace(name string)     { s.clients.DeleteNamespace(name) }
+func (s sink) DeleteNamespace(name string) {
+	s.clients.DeleteNamespace(name)
+	s.quotas.DeleteNamespace(name)
+}
 func (s sink) SetNamespace(n *metav1.PartialObjectMetadata) {
-	s.clients.SetNamespace(n.Name, n.Labels[redoubt.TenantLabel])
+	tenant := n.Labels[redoubt.TenantLabel]
+	s.clients.SetNamespace(n.Name, tenant)
+	s.quotas.SetNamespace(n.Name, tenant, quota.Read(n.Annotations))
 }
 func (s sink) SetPod(p *corev1.Pod) {
 	s.clients.SetPod(p)

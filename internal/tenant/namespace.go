@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,12 +30,11 @@ func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved 
 	}
 	annotations := map[string]*string{}
 	for key, value := range told(tenant, resolved) {
-		if ns.Annotations[key] != value {
+		if before, there := ns.Annotations[key]; value == "" && there {
+			annotations[key] = nil
+		} else if value != before {
 			annotations[key] = &value
 		}
-	}
-	if resolved.defaultClass == "" && ns.Annotations[redoubt.DefaultClassAnnotation] != "" {
-		annotations[redoubt.DefaultClassAnnotation] = nil
 	}
 	labels := map[string]*string{}
 	if level := security(resolved, ns.Labels[enforceLabel]); level != ns.Labels[enforceLabel] {
@@ -46,22 +46,29 @@ func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved 
 	return r.admit(ctx, tenant, ns.Name)
 }
 
-// told is what the policies read.
+// told is what policies and gateways read; what is empty is left out.
 func told(tenant *redoubt.Tenant, resolved *resolution) map[string]string {
 	var closed strings.Builder
 	for _, c := range resolved.closed {
 		fmt.Fprintf(&closed, "%s=%s\n", c.Name, c.Reason)
 	}
-	all := map[string]string{
+	return map[string]string{
 		redoubt.ResolvedAnnotation:      tenant.Name,
 		redoubt.FloorAnnotation:         tenant.Spec.Floor,
+		redoubt.DefaultClassAnnotation:  resolved.defaultClass,
 		redoubt.OpenClassesAnnotation:   strings.Join(resolved.open, ","),
 		redoubt.ClosedClassesAnnotation: strings.TrimSuffix(closed.String(), "\n"),
+		redoubt.RequestsAnnotation:      number(tenant.Spec.Gateway.RequestsPerSecond),
+		redoubt.ColdStartsAnnotation:    number(tenant.Spec.Gateway.ColdStarts),
 	}
-	if resolved.defaultClass != "" {
-		all[redoubt.DefaultClassAnnotation] = resolved.defaultClass
+}
+
+// number is empty for none.
+func number(n *int64) string {
+	if n == nil {
+		return ""
 	}
-	return all
+	return strconv.FormatInt(*n, 10)
 }
 
 // security is the Pod Security level that a namespace gets: restricted where

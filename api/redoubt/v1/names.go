@@ -20,6 +20,10 @@ const (
 	DefaultClassAnnotation = "tenant.redoubt.dev/default-class"
 	// OpenClassesAnnotation lists the classes that pods may name, with commas.
 	OpenClassesAnnotation = "tenant.redoubt.dev/open-classes"
+	// RequestsAnnotation and ColdStartsAnnotation bound what the tenant's
+	// services get through a gateway; absent where nothing does.
+	RequestsAnnotation   = "tenant.redoubt.dev/requests-per-second"
+	ColdStartsAnnotation = "tenant.redoubt.dev/cold-starts"
 	// ClosedClassesAnnotation has a line NAME=REASON for each other class.
 	ClosedClassesAnnotation = "tenant.redoubt.dev/closed-classes"
 )

@@ -65,6 +65,25 @@ type TenantSpec struct {
 	// Quota bounds each of the tenant's namespaces. What a class takes for
 	// itself (its overhead) counts.
 	Quota TenantQuota `json:"quota,omitempty"`
+	// Gateway bounds what the services of all namespaces together get through
+	// each gateway.
+	Gateway TenantGateway `json:"gateway,omitempty"`
+}
+
+// TenantGateway is what is let through at most; what is not named is not
+// bounded.
+type TenantGateway struct {
+	// RequestsPerSecond may come at once or spread; the rest is answered 429.
+	//
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	RequestsPerSecond *int64 `json:"requestsPerSecond,omitempty"`
+	// ColdStarts bounds how many revisions start their first instance at a time;
+	// requests for others without instances are answered 503.
+	//
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	ColdStarts *int64 `json:"coldStarts,omitempty"`
 }
 
 // TenantQuota is what may be used at most; what is not named is not bounded.

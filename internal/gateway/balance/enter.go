@@ -27,6 +27,7 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.load.count(now, -1)
+	r.started()
 	if i != nil {
 		r.leave(i, now)
 		if r.queue.len() > 0 {

@@ -25,7 +25,7 @@ func (n *node) Hold(i *Instance) <-chan struct{} {
 func idle(t *testing.T, freeze time.Duration) (*Revision, *node) {
 	t.Helper()
 	n := &node{holds: map[string]chan struct{}{}}
-	r := New(types.NamespacedName{Namespace: "a", Name: "b"}, Settings{Timeout: time.Minute, Freeze: freeze}, func(*Revision) {})
+	r := New(types.NamespacedName{Namespace: "a", Name: "b"}, Settings{Timeout: time.Minute, Freeze: freeze}, func(*Revision) {}, func(string) Tenant { return nil })
 	r.Add(NewInstance("one", netip.MustParseAddrPort("127.0.0.1:1"), func(*Instance) {}).Kept(n, "uid", netip.MustParseAddr("127.0.0.1")))
 	return r, n
 }

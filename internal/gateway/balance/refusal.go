@@ -22,7 +22,9 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 // RetryAfter says whether the same request may succeed a moment later.
-func (r *Refusal) RetryAfter() bool { return r.Status == http.StatusServiceUnavailable }
+func (r *Refusal) RetryAfter() bool {
+	return r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests
+}
 
 func (r *Revision) queueFull() *Refusal {
 	return &Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf(

@@ -35,6 +35,7 @@ type Revision struct {
 
 	settings atomic.Pointer[Settings]
 	waits    func(*Revision)
+	tenant   func(namespace string) Tenant
 
 	mu      sync.Mutex
 	ready   []*Instance // guarded by mu, as are all below
@@ -42,12 +43,16 @@ type Revision struct {
 	queue   queue
 	failure string // why no instance can start; empty when one may
 	load    account
+	// starting is whose cold start this is; nil where it is none, or nobody
+	// counts.
+	starting Tenant
 }
 
 // New returns a revision without instances. Waits is called, without a lock,
-// for each request that finds no ready instance: it must not block.
-func New(name types.NamespacedName, settings Settings, waits func(*Revision)) *Revision {
-	r := &Revision{Name: name, Meter: meter.New(name), waits: waits}
+// for each request that finds no ready instance: it must not block. Tenant says
+// who bounds what a namespace gets; nil is nobody.
+func New(name types.NamespacedName, settings Settings, waits func(*Revision), tenant func(namespace string) Tenant) *Revision {
+	r := &Revision{Name: name, Meter: meter.New(name), waits: waits, tenant: tenant}
 	r.settings.Store(&settings)
 	return r
 }
@@ -92,6 +97,7 @@ func (r *Revision) Add(i *Instance) {
 	i.ready, i.idle = true, time.Now()
 	i.Conns.Open()
 	r.ready = append(r.ready, i)
+	r.started()
 	r.serveQueue()
 }
 

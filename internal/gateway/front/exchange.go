@@ -83,6 +83,9 @@ func (n *session) exchange(headLength int) verdict {
 			return x.refuseFor(refusal)
 		}
 	}
+	if refusal := revision.Admit(x.start); refusal != nil {
+		return x.refuseFor(refusal)
+	}
 	x.revision = revision
 	n.watch.quiet.Store(0)
 	n.enter(waiting, 0) // the queue has a time limit of its own

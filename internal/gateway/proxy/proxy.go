@@ -95,6 +95,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			}
 		}
 	}
+	if err == nil {
+		if refusal := found.Revision.Admit(x.start); refusal != nil {
+			err = refusal
+		}
+	}
 	if err != nil {
 		answerError(out, req.WithContext(context.WithValue(req.Context(), contextKey{}, x)), err)
 		return

@@ -51,7 +51,7 @@ func (t *Table) SetRevision(name types.NamespacedName, settings balance.Settings
 	defer t.mu.Unlock()
 	r := t.revisions[name]
 	if r == nil {
-		r = balance.New(name, settings, t.waits)
+		r = balance.New(name, settings, t.waits, t.tenant)
 		t.revisions[name] = r
 		return r
 	}

@@ -44,6 +44,7 @@ type Table struct {
 	domain, clusterDomain string
 	waits                 func(*balance.Revision)
 	admits                func(client netip.Addr, namespace string) bool
+	tenant                func(namespace string) balance.Tenant
 
 	mu        sync.RWMutex
 	hosts     map[string]*entry    // guarded by mu, as are all below; by NAME.NAMESPACE
@@ -55,15 +56,16 @@ type Table struct {
 }
 
 // New returns an empty table. Public names end in domain, names inside the
-// cluster in svc.clusterDomain, svc or nothing. Waits is given to each
-// revision (see balance.New); for clients that admits does not admit to a
+// cluster in svc.clusterDomain, svc or nothing. Waits and tenant are given to
+// each revision (see balance.New); for clients that admits does not admit to a
 // namespace, the services there do not exist.
-func New(domain, clusterDomain string, waits func(*balance.Revision), admits func(client netip.Addr, namespace string) bool) *Table {
+func New(domain, clusterDomain string, waits func(*balance.Revision), admits func(client netip.Addr, namespace string) bool, tenant func(namespace string) balance.Tenant) *Table {
 	return &Table{
 		domain:        "." + domain,
 		clusterDomain: ".svc." + clusterDomain,
 		waits:         waits,
 		admits:        admits,
+		tenant:        tenant,
 		hosts:         map[string]*entry{},
 		tagged:        map[string]*entry{},
 		claims:        map[string][]claimed{},

@@ -33,7 +33,13 @@ func stripNamespace(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	return &metav1.PartialObjectMetadata{TypeMeta: n.TypeMeta, ObjectMeta: meta(&n.ObjectMeta, redoubt.TenantLabel)}, nil
+	stripped := &metav1.PartialObjectMetadata{TypeMeta: n.TypeMeta, ObjectMeta: meta(&n.ObjectMeta, redoubt.TenantLabel)}
+	for _, limit := range []string{redoubt.RequestsAnnotation, redoubt.ColdStartsAnnotation} {
+		if value, ok := n.Annotations[limit]; ok {
+			metav1.SetMetaDataAnnotation(&stripped.ObjectMeta, limit, value)
+		}
+	}
+	return stripped, nil
 }
 
 func stripPod(o any) (any, error) {

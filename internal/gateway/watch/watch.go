@@ -42,13 +42,10 @@ type Sink interface {
 }
 
 // Watcher follows one cluster.
-type Watcher struct {
-	cache   cache.Cache
-	clients bool
-}
+type Watcher struct{ cache cache.Cache }
 
 // New connects to the cluster of cfg; Run does the watching. With clients it
-// follows all pods and namespaces, not instances alone.
+// follows all pods, not instances alone.
 func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), serving.AddToScheme(scheme), v1beta1.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
@@ -76,7 +73,7 @@ func New(cfg *rest.Config, clients bool) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch the cluster: %w", err)
 	}
-	return &Watcher{cache: c, clients: clients}, nil
+	return &Watcher{cache: c}, nil
 }
 
 // Run tells sink of everything there is and every change until ctx ends. It
@@ -113,9 +110,6 @@ func (w *Watcher) register(ctx context.Context, sink Sink) error {
 		{&serving.Route{}, handler(sink.SetRoute, func(r *serving.Route) { sink.DeleteRoute(nameOf(r)) })},
 		{&v1beta1.DomainMapping{}, handler(sink.SetMapping, func(m *v1beta1.DomainMapping) { sink.DeleteMapping(nameOf(m)) })},
 		{&kubeless.HTTPTrigger{}, handler(sink.SetTrigger, func(t *kubeless.HTTPTrigger) { sink.DeleteTrigger(nameOf(t)) })},
-	}
-	if !w.clients {
-		kinds = kinds[1:]
 	}
 	for _, kind := range kinds {
 		informer, err := w.cache.GetInformer(ctx, kind.object)
