@@ -389,6 +389,29 @@ func TestTenantHasQuota(t *testing.T) {
 	})
 }
 
+// TestTenantsServicesAreCounted has more services and functions than a tenant
+// may, and as many as it may.
+func TestTenantsServicesAreCounted(t *testing.T) {
+	const name = "tenant-counted"
+	one := int64(1)
+	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor", Quota: redoubt.TenantQuota{Services: &one, Functions: &one}})
+	for kind, manifest := range map[string]string{
+		"services.serving.knative.dev": "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {template: {spec: {containers: [{image: localhost/redoubt/pause:latest}]}}}\n",
+		"functions.kubeless.io":        "apiVersion: kubeless.io/v1beta1\nkind: Function\nmetadata: {name: %s, namespace: %s}\nspec: {runtime: python3, handler: a.f, function: 'def f(): pass'}\n",
+	} {
+		platform.Eventually(t, "the quota of "+kind+" counts", func() error {
+			quota, err := shared.Cluster.CoreV1().ResourceQuotas(name).Get(t.Context(), "redoubt-tenant", metav1.GetOptions{})
+			if err == nil && len(quota.Status.Hard) < 2 {
+				err = fmt.Errorf("its status is %v", quota.Status)
+			}
+			return err
+		})
+		shared.Apply(t, fmt.Sprintf(manifest, "first", name))
+		shared.Refuse(t, fmt.Sprintf(manifest, "second", name), "exceeded quota", "count/"+kind)
+		shared.Kubectl(t, "-n", name, "delete", kind, "first")
+	}
+}
+
 // TestTenantLosesNamespace takes a namespace away: what was the tenant's there
 // goes, and nothing else.
 func TestTenantLosesNamespace(t *testing.T) {

@@ -29,6 +29,7 @@ type tenantWriter struct {
 	emulated            bool
 	classes, namespaces []string
 	cpu, memory, pods   string
+	services, functions string
 	requests, starts    string
 	timeout             int // seconds
 	set                 *pflag.FlagSet
@@ -45,6 +46,8 @@ func (w *tenantWriter) register(cmd *cobra.Command) {
 	flags.StringVar(&w.cpu, "cpu", "", `processors that the pods of one namespace may use at most; "" is no bound`)
 	flags.StringVar(&w.memory, "memory", "", `memory that the pods of one namespace may use at most, such as 16Gi; "" is no bound`)
 	flags.StringVar(&w.pods, "pods", "", `pods that one namespace may have at most; "" is no bound`)
+	flags.StringVar(&w.services, "services", "", `services that one namespace may have at most, those of functions among them; "" is no bound`)
+	flags.StringVar(&w.functions, "functions", "", `functions that one namespace may have at most; "" is no bound`)
 	flags.StringVar(&w.requests, "requests-per-second", "", `requests that each gateway lets through to all of its services; "" is no bound`)
 	flags.StringVar(&w.starts, "cold-starts", "", `services that requests to each gateway may start at a time; "" is no bound`)
 	flags.StringSliceVar(&w.namespaces, "namespaces", nil, "namespaces to give to the tenant, made where they are missing; NAME- takes one away")
@@ -139,6 +142,8 @@ func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
 		w.bound("cpu", w.cpu, &spec.Quota.CPU),
 		w.bound("memory", w.memory, &spec.Quota.Memory),
 		w.boundCount("pods", w.pods, &spec.Quota.Pods),
+		w.boundCount("services", w.services, &spec.Quota.Services),
+		w.boundCount("functions", w.functions, &spec.Quota.Functions),
 		w.boundCount("requests-per-second", w.requests, &spec.Gateway.RequestsPerSecond),
 		w.boundCount("cold-starts", w.starts, &spec.Gateway.ColdStarts))
 }

@@ -19,6 +19,12 @@ import (
 // the limits and the rights of its users.
 const Object = "redoubt-tenant"
 
+// What a quota calls the numbers of objects that it counts.
+const (
+	countedServices  corev1.ResourceName = "count/services.serving.knative.dev"
+	countedFunctions corev1.ResourceName = "count/functions.kubeless.io"
+)
+
 // What a container gets that says nothing, where a quota counts it: Kubernetes
 // refuses pods without limits there.
 var (
@@ -78,8 +84,10 @@ func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
 	if q.Memory != nil {
 		hard[corev1.ResourceLimitsMemory] = *q.Memory
 	}
-	if q.Pods != nil {
-		hard[corev1.ResourcePods] = *resource.NewQuantity(*q.Pods, resource.DecimalSI)
+	for name, most := range map[corev1.ResourceName]*int64{corev1.ResourcePods: q.Pods, countedServices: q.Services, countedFunctions: q.Functions} {
+		if most != nil {
+			hard[name] = *resource.NewQuantity(*most, resource.DecimalSI)
+		}
 	}
 	return hard
 }
@@ -118,15 +126,23 @@ func (r *reconciler) used(ctx context.Context, namespaces []string) (redoubt.Ten
 			case corev1.ResourceLimitsMemory:
 				sum.Memory = add(sum.Memory, amount)
 			case corev1.ResourcePods:
-				pods := amount.Value()
-				if sum.Pods != nil {
-					pods += *sum.Pods
-				}
-				sum.Pods = &pods
+				sum.Pods = addCount(sum.Pods, amount)
+			case countedServices:
+				sum.Services = addCount(sum.Services, amount)
+			case countedFunctions:
+				sum.Functions = addCount(sum.Functions, amount)
 			}
 		}
 	}
 	return sum, nil
+}
+
+func addCount(sum *int64, amount resource.Quantity) *int64 {
+	n := amount.Value()
+	if sum != nil {
+		n += *sum
+	}
+	return &n
 }
 
 func add(sum *resource.Quantity, amount resource.Quantity) *resource.Quantity {

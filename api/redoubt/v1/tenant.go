@@ -98,6 +98,13 @@ type TenantQuota struct {
 	//
 	// +kubebuilder:validation:Minimum=0
 	Pods *int64 `json:"pods,omitempty"`
+	// Services and Functions bound the number of Knative's services, which those
+	// of functions are among, and of functions.
+	//
+	// +kubebuilder:validation:Minimum=0
+	Services *int64 `json:"services,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	Functions *int64 `json:"functions,omitempty"`
 }
 
 // TenantStatus is what is known of a tenant.
