@@ -13,6 +13,7 @@ import (
 func newFunctionCall(a *app) *cobra.Command {
 	f := &clusterFlags{app: a}
 	r := &requestFlags{}
+	var async bool
 	cmd := &cobra.Command{
 		Use:   "call NAME",
 		Short: "Call a function and print its answer",
@@ -20,6 +21,7 @@ func newFunctionCall(a *app) *cobra.Command {
 the function gets an object; other data reaches it as text, or as bytes where
 it is not UTF-8.`,
 		Example: `  redoubt function call hello -d 'Hello world!'
+  redoubt function call report --async -d '{"year": 2026}'
   redoubt function call resize -d @photo.jpg -H 'Content-Type: image/jpeg' > small.jpg`,
 		Args: oneName("function"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,6 +33,9 @@ it is not UTF-8.`,
 			if err != nil {
 				return err
 			}
+			if async {
+				return c.invoke(cmd, fn.Name, r)
+			}
 			if fn.Status.URL == "" {
 				return fmt.Errorf("function '%s' has no URL yet: %s; see: redoubt function describe %s", fn.Name, functionStatus(fn), fn.Name)
 			}
@@ -41,6 +46,7 @@ it is not UTF-8.`,
 	}
 	f.register(cmd, false)
 	r.register(cmd)
+	cmd.Flags().BoolVar(&async, "async", false, "do not wait: print the name of an invocation, for redoubt invocation result")
 	return cmd
 }
 

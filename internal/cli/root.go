@@ -63,7 +63,7 @@ its RuntimeClass names, and never in a weaker one.`,
 	addGroup(root, "platform", "The platform on this machine:",
 		newDoctor(a), newUp(a), newStatus(a), newDemo(a), newLogs(a), newAudit(a), newDown(a))
 	addGroup(root, "workloads", "What runs on it:",
-		newService(a), newFunction(a), newTrigger(a), newAutoscale(a), newRevision(a), newRoute(a), newRuntimeClass(a), newTenant(a), newImage(a), newKubectl(a), newKubeconfig(a))
+		newService(a), newFunction(a), newTrigger(a), newAutoscale(a), newInvocation(a), newRevision(a), newRoute(a), newRuntimeClass(a), newTenant(a), newImage(a), newKubectl(a), newKubeconfig(a))
 	addGroup(root, "roles", "Roles, which up starts and any cluster can run:",
 		newController(), newGateway(), newNode())
 	root.AddCommand(newVersion(a), newCompletion())

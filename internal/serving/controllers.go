@@ -81,6 +81,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},
 		func(mgr ctrl.Manager) error { return trigger.AddCron(mgr, opts.Gateway) },
+		func(mgr ctrl.Manager) error { return trigger.AddInvocations(mgr, opts.Gateway) },
 		func(mgr ctrl.Manager) error { return trigger.AddNATS(mgr, opts.Gateway, opts.NATS) },
 		func(mgr ctrl.Manager) error {
 			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
@@ -156,6 +157,7 @@ func cacheOptions() cache.Options {
 			&corev1.ResourceQuota{}:      has(redoubt.TenantLabel),
 			&corev1.LimitRange{}:         has(redoubt.TenantLabel),
 			&rbacv1.RoleBinding{}:        {Field: fields.OneTermEqualSelector("metadata.name", tenant.Object)},
+			&redoubt.Invocation{}:        {Transform: trigger.StripInvocation},
 			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{class.Namespace: {}}},
 		},
 	}

@@ -114,9 +114,26 @@ func (c *caller) call(ctx context.Context, e event) error {
 
 // once makes one call and says whether it came to the function.
 func (c *caller) once(ctx context.Context, e event) (reached bool, err error) {
+	_, reached, err = c.ask(ctx, e, maxSaid)
+	return reached, err
+}
+
+// answer is what a function answered.
+type answer struct {
+	code int
+	kind string
+	body []byte
+	// tooLarge says that the body is longer than what was asked for, and not
+	// all here.
+	tooLarge bool
+}
+
+// ask makes one call and returns as many bytes of the answer as are wanted. It
+// says whether the call came to the function.
+func (c *caller) ask(ctx context.Context, e event, wanted int64) (a answer, reached bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.gateway.String()+"/", bytes.NewReader(e.data))
 	if err != nil {
-		return true, err
+		return a, true, err
 	}
 	// A function of the trigger's own namespace, by the name inside of the
 	// cluster: it need not be visible from outside.
@@ -126,17 +143,24 @@ func (c *caller) once(ctx context.Context, e event) (reached bool, err error) {
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return false, fmt.Errorf("the gateway cannot be reached: %w", err)
+		return a, false, fmt.Errorf("the gateway cannot be reached: %w", err)
 	}
 	defer resp.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(resp.Body, maxSaid))
-	if err != nil {
-		return true, fmt.Errorf("the answer broke off: %w", err)
+	a.code = resp.StatusCode
+	if kind := resp.Header.Get("Content-Type"); len(kind) <= maxType && plain(kind) {
+		a.kind = kind
+	}
+	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, wanted+1)); err != nil {
+		return a, true, fmt.Errorf("the answer broke off: %w", err)
+	}
+	if a.tooLarge = int64(len(a.body)) > wanted; a.tooLarge {
+		a.body = a.body[:wanted]
 	}
 	if resp.StatusCode >= 400 {
-		return !unavailable(resp.StatusCode), fmt.Errorf("answered %s: %s", resp.Status, strings.ToValidUTF8(strings.TrimSpace(string(said)), "?"))
+		said := a.body[:min(len(a.body), maxSaid)]
+		return a, !unavailable(resp.StatusCode), fmt.Errorf("answered %s: %s", resp.Status, strings.ToValidUTF8(strings.TrimSpace(string(said)), "?"))
 	}
-	return true, nil
+	return a, true, nil
 }
 
 // unavailable are the statuses that the gateway gives for want of an instance.

@@ -28,6 +28,14 @@ func called(t *testing.T, statuses ...int) (*caller, *[]string) {
 	return c, &seen
 }
 
+// calledWith is a server in the gateway's place that answers with a text.
+func calledWith(t *testing.T, text string) (*caller, *httptest.Server) {
+	t.Helper()
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+	t.Cleanup(site.Close)
+	return newCaller(netip.MustParseAddrPort(strings.TrimPrefix(site.URL, "http://"))), site
+}
+
 func TestACallIsAnEvent(t *testing.T) {
 	c, seen := called(t, 200)
 	e := event{namespace: "shop", function: "report", id: "1", source: "cronjobtrigger.kubeless.io", time: at(t, "2026-01-01T11:00:00+01:00"), data: []byte(`{"a":1}`), kind: "application/json"}

@@ -18,7 +18,7 @@ var GroupVersion = schema.GroupVersion{Group: "redoubt.dev", Version: "v1"}
 
 // AddToScheme registers this package's kinds.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Tenant{}, &TenantList{})
+	s.AddKnownTypes(GroupVersion, &Tenant{}, &TenantList{}, &Invocation{}, &InvocationList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
