@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -63,12 +64,14 @@ func Class(ctx context.Context, cluster kubernetes.Interface, class *nodev1.Runt
 	yes := true
 	m := Measured{At: metav1.Now()}
 	var err1, err2 error
-	m.Default, err1 = run(ctx, cluster, pod(class.Name, node, image))
 	given := pod(class.Name, node, image)
 	given.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes}
 	// Other classes do not have the node's processes, and may refuse to be asked.
 	given.Spec.HostPID = class.Labels[sandbox.IsolationLabel] == string(sandbox.Process)
-	m.Privileged, err2 = run(ctx, cluster, given)
+	var both sync.WaitGroup
+	both.Go(func() { m.Default, err1 = run(ctx, cluster, pod(class.Name, node, image)) })
+	both.Go(func() { m.Privileged, err2 = run(ctx, cluster, given) })
+	both.Wait()
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("measure class %s on node %s: %w", class.Name, node, err)
 	}
