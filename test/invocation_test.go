@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 const async = `
 apiVersion: kubeless.io/v1beta1
 kind: Function
-metadata: {name: slow, namespace: %s}
+metadata: {name: slow, namespace: %s, labels: {redoubt.dev/async: "true"}}
 spec:
   runtime: python3
   handler: app.slow
@@ -47,6 +48,7 @@ func TestFunctionCallAsync(t *testing.T) {
 	if out := shared.Redoubt(t, "invocation", "-n", ns, "list"); !all(out, id, "slow", "Succeeded", "2", "200") {
 		t.Errorf("the list is %q", out)
 	}
+	later(t, "slow."+ns+".localhost")
 	shared.Apply(t, fmt.Sprintf(`{"apiVersion": "redoubt.dev/v1", "kind": "Invocation", "metadata": {"name": "dead", "namespace": %q}, "spec": {"function": "slow", "contentType": "text/plain", "data": "bmV2ZXI=", "retries": 0}}`, ns))
 	if _, err := result("dead", "--wait"); err == nil || !all(err.Error(), "failed after 1 attempts", "bad day") {
 		t.Errorf("a call that is never answered: %v", err)
@@ -66,6 +68,32 @@ func TestFunctionCallAsync(t *testing.T) {
 	platform.Eventually(t, "what is finished goes in its time", func() error {
 		if out := shared.Kubectl(t, "-n", ns, "get", "invocations", "-o", "name"); strings.Contains(out, "short") || !strings.Contains(out, id) {
 			return fmt.Errorf("there are %q", out)
+		}
+		return nil
+	})
+}
+
+// later asks the gateway not to wait, and for the answer afterwards.
+func later(t *testing.T, host string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/", shared.State.HTTPPort), strings.NewReader(`{"job": "web"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	req.Header.Set("Prefer", "respond-async")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("not to wait: %s", resp.Status)
+	}
+	platform.Eventually(t, "the answer is there", func() error {
+		if status, body := asked(t, host, resp.Header.Get("Location"), ""); status != http.StatusOK || body != "done with web for invocations.redoubt.dev" {
+			return fmt.Errorf("%d %s", status, body)
 		}
 		return nil
 	})

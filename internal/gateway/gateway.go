@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/async"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/front"
@@ -71,8 +72,10 @@ type Options struct {
 	// Drain is how long open requests may take after ctx has ended.
 	Drain time.Duration
 
-	// secrets reads those that triggers name; Run sets it.
-	secrets guard.Reader
+	// secrets reads those that triggers name, and invocations keeps what
+	// clients do not wait for; Run sets both.
+	secrets     guard.Reader
+	invocations async.Store
 }
 
 // Run serves until ctx ends, and then until open requests are done.
@@ -83,6 +86,9 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	}
 	if opts.secrets, err = secret.NewReader(cfg); err != nil {
 		return fmt.Errorf("set up the reading of secrets: %w", err)
+	}
+	if opts.invocations, err = async.NewStore(cfg); err != nil {
+		return fmt.Errorf("set up the storing of requests: %w", err)
 	}
 	listeners, err := listen(opts)
 	if err != nil {
@@ -130,7 +136,7 @@ func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 	if opts.AccessLog != nil {
 		g.log = accesslog.New(opts.AccessLog)
 	}
-	g.handler = proxy.New(g.table, g.log)
+	g.handler = proxy.New(g.table, g.log, async.New(opts.invocations))
 	g.secrets = secret.New(opts.secrets)
 	g.tls, err = identity.Configuration(identity.Options{Own: g.own, Given: opts.Certificate, Authority: opts.Authority, Known: g.leads})
 	return g, err

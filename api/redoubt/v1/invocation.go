@@ -65,6 +65,14 @@ type InvocationSpec struct {
 	TTLSecondsAfterFinished *int64 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
+// AsyncLabel on a function, with the value true, lets clients ask the gateway
+// not to wait for its answers (RFC 7240, respond-async). ByGatewayLabel is on
+// the invocations that the gateway makes for them.
+const (
+	AsyncLabel     = "redoubt.dev/async"
+	ByGatewayLabel = "redoubt.dev/by-gateway"
+)
+
 // MaxInvocationData is the longest data and the longest answer, in bytes.
 const MaxInvocationData = 64 << 10
 

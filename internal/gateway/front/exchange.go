@@ -75,7 +75,7 @@ func (n *session) exchange(headLength int) verdict {
 		return x.refuseFor(err)
 	}
 	revision := found.Revision
-	if revision.Settings().HTTP2 {
+	if revision.Settings().HTTP2 || found.Async.Name != "" && x.wantsAsync(found.Cut) {
 		return handOver
 	}
 	if x.guard, x.cut = found.Guard, found.Cut; x.guard != nil {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"redoubt.dev/redoubt/internal/gateway/async"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/http1"
 )
@@ -26,6 +27,18 @@ func (x *exchange) judged() *guard.Request {
 		r.Authorization = ""
 	}
 	return r
+}
+
+// wantsAsync says that the client does not want to wait, or asks for what
+// became of a request for which it did not.
+func (x *exchange) wantsAsync(cut int) bool {
+	var prefer []string
+	for i := range x.req.List {
+		if f := &x.req.List[i]; f.Kind == http1.Other && http1.EqualFold(f.Name, "prefer") {
+			prefer = append(prefer, string(f.Value))
+		}
+	}
+	return async.Wants(string(x.req.Method), string(x.req.Target[cut:]), prefer)
 }
 
 // appendTarget writes the request's target as the instance gets it.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
+	"redoubt.dev/redoubt/internal/gateway/async"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/forward"
 	"redoubt.dev/redoubt/internal/gateway/guard"
@@ -26,13 +27,14 @@ import (
 type Handler struct {
 	table   *table.Table
 	log     *accesslog.Log
+	async   *async.Handler
 	reverse *httputil.ReverseProxy
 }
 
 // New returns a handler that routes by t and writes to accessLog, which may be
-// nil.
-func New(t *table.Table, accessLog *accesslog.Log) *Handler {
-	h := &Handler{table: t, log: accessLog}
+// nil. What clients do not want to wait for goes to later.
+func New(t *table.Table, accessLog *accesslog.Log, later *async.Handler) *Handler {
+	h := &Handler{table: t, log: accessLog, async: later}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      newTransport(),
@@ -102,6 +104,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if err != nil {
 		answerError(out, req.WithContext(context.WithValue(req.Context(), contextKey{}, x)), err)
+		return
+	}
+	if path := req.URL.EscapedPath(); found.Async.Name != "" && async.Wants(req.Method, path[x.cut:], req.Header.Values("Prefer")) {
+		if x.guard.CORS() {
+			out.Header().Set(guard.AllowOrigin, "*")
+		}
+		req.Body = in
+		h.async.Serve(out, req, found.Async, path[:x.cut])
 		return
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(req.Context(), contextKey{}, x))

@@ -15,6 +15,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/guard"
@@ -82,6 +84,9 @@ type Found struct {
 	Guard *guard.Guard
 	// Cut is how many bytes of the path the instance does not see.
 	Cut int
+	// Async is the function whose answers need not be waited for; its name is
+	// empty where there is none.
+	Async types.NamespacedName
 }
 
 // Find returns the revision for one request. The error is a *balance.Refusal.
@@ -102,6 +107,9 @@ func (t *Table) Find(q Query) (Found, error) {
 		return Found{}, &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("revision %s of route %s does not exist", target, e.name)}
 	}
 	found := Found{Revision: r, Cut: by.cut()}
+	if e.async {
+		found.Async = e.name
+	}
 	if by != nil {
 		found.Guard = by.guard
 	}
@@ -188,6 +196,7 @@ func shortened(s string) string {
 type entry struct {
 	name    types.NamespacedName
 	local   bool // answers inside the cluster only
+	async   bool // is a function whose answers need not be waited for
 	shares  []share
 	total   int
 	tags    map[string]types.NamespacedName
@@ -204,6 +213,7 @@ func newEntry(route *serving.Route) *entry {
 	e := &entry{
 		name:    types.NamespacedName{Namespace: route.Namespace, Name: route.Name},
 		local:   route.Labels[serving.VisibilityLabel] == serving.VisibilityClusterLocal,
+		async:   route.Labels[kubeless.FunctionLabel] == route.Name && route.Labels[redoubt.AsyncLabel] == "true",
 		problem: route.Status.Conditions.Get(serving.Ready).Message,
 	}
 	if e.problem == "" {

@@ -86,7 +86,7 @@ func stripRoute(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	stripped := &serving.Route{ObjectMeta: meta(&r.ObjectMeta, serving.VisibilityLabel)}
+	stripped := &serving.Route{ObjectMeta: meta(&r.ObjectMeta, serving.VisibilityLabel, kubeless.FunctionLabel, redoubt.AsyncLabel)}
 	stripped.Status.Conditions = serving.Conditions{r.Status.Conditions.Get(serving.Ready)}
 	stripped.Status.Traffic = r.Status.Traffic
 	return stripped, nil
