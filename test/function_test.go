@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,4 +242,54 @@ func TestFunctionTopAndAutoscale(t *testing.T) {
 	if out := autoscale("list"); strings.Contains(out, "hello") {
 		t.Errorf("the list is %q after deletion", out)
 	}
+}
+
+// exported is a Function as Kubeless's command line prints it.
+const exported = `
+apiVersion: kubeless.io/v1beta1
+kind: Function
+metadata: {creationTimestamp: null, name: get-python, namespace: %s, labels: {created-by: kubeless, function: get-python}, finalizers: [kubeless.io/function]}
+spec:
+  checksum: ""
+  deployment:
+    metadata: {creationTimestamp: null}
+    spec:
+      selector: null
+      strategy: {}
+      template: {metadata: {creationTimestamp: null}, spec: {containers: [{name: "", resources: {}}]}}
+    status: {}
+  deps: ""
+  function: "def foobar(event, context):\n  return event['data']\n"
+  function-content-type: text
+  handler: test.foobar
+  horizontalPodAutoscaler:
+    metadata: {creationTimestamp: null}
+    spec: {maxReplicas: %d, scaleTargetRef: {kind: "", name: ""}%s}
+    status: {conditions: null, currentMetrics: null, currentReplicas: 0, desiredReplicas: 0}
+  runtime: %s
+  service:
+    ports: [{name: http-function-port, port: 8080, protocol: TCP, targetPort: 8080}]
+    selector: {created-by: kubeless, function: get-python}
+    type: ClusterIP
+  timeout: "180"
+`
+
+func TestFunctionAsKubelessPrintsIt(t *testing.T) {
+	ns := namespace(t)
+	shared.Refuse(t, fmt.Sprintf(exported, ns, 3, `, metrics: [{type: Resource, resource: {name: cpu}}]`, "python3"), "redoubt autoscale create")
+	shared.Refuse(t, fmt.Sprintf(exported, ns, 0, "", "python3.7"), "is not a runtime that is here")
+	shared.Apply(t, fmt.Sprintf(exported, ns, 3, "", "python3"))
+	platform.Eventually(t, "its revision is bounded", func() error {
+		if out := shared.Redoubt(t, "revision", "-n", ns, "list", "-o", "json"); !strings.Contains(out, `"autoscaling.knative.dev/max-scale": "3"`) {
+			return errors.New(out)
+		}
+		return nil
+	})
+	function(t, ns, "delete", "get-python")
+	platform.Eventually(t, "Kubeless's finalizer does not keep it", func() error {
+		if out := function(t, ns, "list", "-o", "name"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
 }

@@ -37,7 +37,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if fn.DeletionTimestamp != nil {
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, r.release(ctx, &fn)
 	}
 	svc, err := r.keep(ctx, &fn)
 	before := fn.DeepCopy()
@@ -54,6 +54,19 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil // the status says why; the owner must act
 	}
 	return ctrl.Result{}, err
+}
+
+// kubelessFinalizer is on functions that Kubeless's command line made, for its
+// controller to take off.
+const kubelessFinalizer = "kubeless.io/function"
+
+// release lets a function go: what was made for it goes with its owner.
+func (r *reconciler) release(ctx context.Context, fn *kubeless.Function) error {
+	before := fn.DeepCopy()
+	if !controllerutil.RemoveFinalizer(fn, kubelessFinalizer) {
+		return nil
+	}
+	return client.IgnoreNotFound(r.client.Patch(ctx, fn, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 }
 
 // keep makes the source's ConfigMap and the service that runs it.

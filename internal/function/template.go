@@ -2,6 +2,7 @@ package function
 
 import (
 	"cmp"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 	// No probe is declared: a runtime listens once it has loaded the function,
 	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
-	t.Labels, t.Annotations = custom.Labels, custom.Annotations
+	t.Labels, t.Annotations = custom.Labels, scaled(custom.Annotations, fn.Spec.HorizontalPodAutoscaler.Spec)
 	t.Spec.TimeoutSeconds = timeout(fn)
 	t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
 	t.Spec.PodFields = serving.PodFields{
@@ -65,6 +66,23 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 		}},
 	}
 	return t
+}
+
+// scaled are the template's annotations, with what the autoscaler in the spec
+// says besides.
+func scaled(annotations map[string]string, a kubeless.AutoscalerSpec) map[string]string {
+	if a.MinReplicas == nil && a.MaxReplicas == 0 {
+		return annotations
+	}
+	all := map[string]string{}
+	if a.MinReplicas != nil {
+		all[serving.MinScaleAnnotation] = strconv.Itoa(int(*a.MinReplicas))
+	}
+	if a.MaxReplicas > 0 {
+		all[serving.MaxScaleAnnotation] = strconv.Itoa(int(a.MaxReplicas))
+	}
+	maps.Copy(all, annotations)
+	return all
 }
 
 // sourceVolume is the volume with the function's source.

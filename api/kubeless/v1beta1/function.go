@@ -129,7 +129,55 @@ type FunctionSpec struct {
 	// Deployment carries the settings that Kubeless keeps in a Deployment.
 	// +optional
 	Deployment Deployment `json:"deployment,omitempty"`
+	// HorizontalPodAutoscaler bounds the instances, where annotations of the
+	// template do not.
+	// +optional
+	HorizontalPodAutoscaler Autoscaler `json:"horizontalPodAutoscaler,omitempty"`
 }
+
+// Autoscaler is what a function takes over from the HorizontalPodAutoscaler in
+// its spec.
+type Autoscaler struct {
+	// +optional
+	Spec AutoscalerSpec `json:"spec,omitempty"`
+	// Metadata and Status are without effect.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Metadata *runtime.RawExtension `json:"metadata,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Status *runtime.RawExtension `json:"status,omitempty"`
+}
+
+// AutoscalerSpec bounds a function's instances.
+type AutoscalerSpec struct {
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// MaxReplicas of 0 is no bound, as Kubeless writes it for functions that
+	// are not scaled.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	MaxReplicas int32 `json:"maxReplicas,omitempty"`
+	// Metrics must be empty.
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="are not taken over; say what to scale on with: redoubt autoscale create NAME --metric qps --value N"
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Metrics []Metric `json:"metrics,omitempty"`
+	// ScaleTargetRef is without effect.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	ScaleTargetRef *runtime.RawExtension `json:"scaleTargetRef,omitempty"`
+}
+
+// Metric is one that a HorizontalPodAutoscaler goes by.
+//
+// +kubebuilder:pruning:PreserveUnknownFields
+type Metric struct{}
 
 // Service is what a function takes over from the Service in its spec. The
 // gateway serves every function on its own port.
@@ -137,18 +185,43 @@ type Service struct {
 	// +kubebuilder:validation:MaxItems=1
 	// +optional
 	Ports []corev1.ServicePort `json:"ports,omitempty"`
+	// Selector and Type are without effect.
+	// +optional
+	Selector map[string]string `json:"selector,omitempty"`
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Type string `json:"type,omitempty"`
 }
 
 // Deployment is what a function takes over from the Deployment in its spec.
 type Deployment struct {
 	// +optional
 	Spec DeploymentSpec `json:"spec,omitempty"`
+	// Metadata and Status are without effect.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Metadata *runtime.RawExtension `json:"metadata,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Status *runtime.RawExtension `json:"status,omitempty"`
 }
 
 // DeploymentSpec holds the template.
 type DeploymentSpec struct {
 	// +optional
 	Template PodTemplate `json:"template,omitempty"`
+	// Selector and Strategy are without effect: each change makes a version,
+	// which gets the requests when it is ready.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Selector *runtime.RawExtension `json:"selector,omitempty"`
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Strategy *runtime.RawExtension `json:"strategy,omitempty"`
 }
 
 // PodTemplate is the pod that runs the function.
