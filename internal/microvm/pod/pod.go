@@ -61,6 +61,9 @@ type Pod struct {
 	shares shares
 }
 
+// Frozen says whether the machine stands still because its pod is frozen.
+func (p *Pod) Frozen() bool { return cgroup.Frozen(p.cgroup) }
+
 // Start starts the machine. ctx bounds the start alone.
 func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err := cgroup.Create(c.Cgroup); err != nil {

@@ -14,8 +14,8 @@ import (
 	"redoubt.dev/redoubt/internal/wire"
 )
 
-// statsLimit is how long a guest may take to measure. One that is frozen does
-// not answer at all, and the latest measurement stands.
+// statsLimit is how long a guest may take to measure. One that is frozen is not
+// asked: the latest measurement stands.
 const statsLimit = 2 * time.Second
 
 // Stats measures a container, or with the pod's own the whole guest.
@@ -24,10 +24,12 @@ func (s *Service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	select {
-	case <-c.measurement(s.measure):
-	case <-time.After(statsLimit):
-	case <-ctx.Done():
+	if !s.pod.Frozen() {
+		select {
+		case <-c.measurement(s.measure):
+		case <-time.After(statsLimit):
+		case <-ctx.Done():
+		}
 	}
 	usage, err := c.measured()
 	if usage == nil {
@@ -52,8 +54,8 @@ func (s *Service) measure(ref wire.Ref) (*wire.Usage, error) {
 }
 
 // measurement begins one unless one is under way: a machine that is frozen
-// would find as many questions as were asked meanwhile, and answer them before
-// it does anything else. The channel is closed at its end.
+// meanwhile answers what it was asked before it does anything else. The channel
+// is closed at its end.
 func (c *container) measurement(measure func(wire.Ref) (*wire.Usage, error)) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
