@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,9 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// frozenLimit is how long gVisor may take to say how a container is. The
-// processes of a sandbox whose control group is frozen never answer, and
-// containerd waits for 2 s.
+// frozenLimit is how long gVisor may take to say how a container is. A sandbox
+// that is frozen meanwhile never answers, and containerd waits for 2 s.
 const frozenLimit = 500 * time.Millisecond
 
 // lastAnswers are what gVisor said of each process: while a sandbox is frozen,
@@ -23,7 +26,10 @@ type lastAnswers[T any] struct{ known sync.Map }
 type process struct{ container, exec string }
 
 // ask asks gVisor, and answers in its place while the sandbox is frozen.
-func (l *lastAnswers[T]) ask(ctx context.Context, of process, f func(context.Context) (*T, error)) (*T, error) {
+func (l *lastAnswers[T]) ask(ctx context.Context, of process, frozen bool, f func(context.Context) (*T, error)) (*T, error) {
+	if last, ok := l.known.Load(of); ok && frozen {
+		return last.(*T), nil
+	}
 	limited, cancel := context.WithTimeout(ctx, frozenLimit)
 	defer cancel()
 	answer, err := f(limited)
@@ -58,16 +64,65 @@ func (s *service) started(container string) {
 // forget drops what is known of a container or process that is gone.
 func (l *lastAnswers[T]) forget(of process) { l.known.Delete(of) }
 
+// freezer is where the kernel says whether a sandbox's processes stand still.
+type freezer struct {
+	file string // empty where it does not
+	line string // of the file, for yes
+}
+
+// freezerOf finds the one of process pid on a host with version 1 or 2.
+func freezerOf(pid int) (freezer, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return freezer{}, fmt.Errorf("find the sandbox's cgroup: %w", err)
+	}
+	return parseFreezer(string(data)), nil
+}
+
+// parseFreezer reads /proc/PID/cgroup. A version 1 freezer wins over the
+// unified hierarchy, as what freezes pods has it.
+func parseFreezer(text string) (f freezer) {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		switch {
+		case hasController(fields[1], "freezer"):
+			return freezer{filepath.Join("/sys/fs/cgroup/freezer", fields[2], "freezer.state"), "FROZEN"}
+		case fields[0] == "0" && fields[1] == "":
+			f = freezer{filepath.Join("/sys/fs/cgroup", fields[2], "cgroup.events"), "frozen 1"}
+		}
+	}
+	return f
+}
+
+func (f freezer) frozen() bool {
+	content, _ := os.ReadFile(f.file) // the sandbox may have ended
+	for line := range strings.Lines(string(content)) {
+		if strings.TrimSpace(line) == f.line {
+			return true
+		}
+	}
+	return false
+}
+
+// frozen says whether the pod's sandbox is.
+func (s *service) frozen() bool {
+	p := s.sandbox()
+	return p != nil && p.freezer.frozen()
+}
+
 // State says how a process is.
 func (s *service) State(ctx context.Context, r *task.StateRequest) (*task.StateResponse, error) {
-	return s.states.ask(ctx, process{r.ID, r.ExecID}, func(ctx context.Context) (*task.StateResponse, error) {
+	return s.states.ask(ctx, process{r.ID, r.ExecID}, s.frozen(), func(ctx context.Context) (*task.StateResponse, error) {
 		return s.TaskService.State(ctx, r)
 	})
 }
 
 // measure asks gVisor for a container's statistics.
 func (s *service) measure(ctx context.Context, r *task.StatsRequest) (*task.StatsResponse, error) {
-	return s.stats.ask(ctx, process{container: r.ID}, func(ctx context.Context) (*task.StatsResponse, error) {
+	return s.stats.ask(ctx, process{container: r.ID}, s.frozen(), func(ctx context.Context) (*task.StatsResponse, error) {
 		return s.TaskService.Stats(ctx, r)
 	})
 }

@@ -22,6 +22,7 @@ type pod struct {
 	id      string
 	sandbox sandbox
 	group   memoryGroup
+	freezer freezer
 	before  uint64 // kills by the host's kernel when the pod began
 	kill    func(container string)
 	stop    context.CancelFunc
@@ -53,6 +54,9 @@ func newPod(id string, pid int, s sandbox, kill func(container string)) *pod {
 		log.L.WithError(err).Warn("pod: no memory limits of single containers")
 	}
 	p.before = p.group.kills()
+	if p.freezer, err = freezerOf(pid); err != nil {
+		log.L.WithError(err).Warn("pod: slow answers while it is frozen")
+	}
 	return p
 }
 
