@@ -98,8 +98,8 @@ func awaitFrozen(t *testing.T, ns, name string, want corev1.ConditionStatus) {
 }
 
 // An idle instance is frozen, whatever its class: its processor time stands
-// still. A command in it runs, and so does the next request, in the same
-// instance and without a restart; a frozen one can be deleted; and one that was frozen by a node role that was
+// still. The next request is answered by the same instance, without a restart;
+// a frozen one can be deleted; and one that was frozen by a node role that was
 // killed is answered too.
 func TestIdleInstancesFreeze(t *testing.T) {
 	inEveryClass(t, func(t *testing.T, class, ns string) {
@@ -108,9 +108,6 @@ func TestIdleInstancesFreeze(t *testing.T) {
 		before := instanceOf(t, ns, "web")
 		if frozen, err := isFrozen(shared.Inst.ID(), before); err != nil || !frozen {
 			t.Errorf("the pod's control group is not frozen: %v", err)
-		}
-		if out := shared.Kubectl(t, "-n", ns, "exec", before.Name, "--", "echo", "inside"); strings.TrimSpace(out) != "inside" {
-			t.Errorf("a command in the frozen instance printed %q", out)
 		}
 		for range 3 { // thawed, and warm
 			if err := request(t, "web", ns); err != nil {
@@ -124,6 +121,33 @@ func TestIdleInstancesFreeze(t *testing.T) {
 		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
 		shared.Kubectl(t, "-n", ns, "delete", "services.serving.knative.dev", "web", "--timeout=60s")
 		shared.Kubectl(t, "-n", ns, "wait", "--for=delete", "--timeout=60s", "pod/"+after.Name)
+	})
+}
+
+// A command in a frozen instance runs, and the instance is not frozen again,
+// not even by another node role.
+func TestCommandsThawForGood(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		deployWeb(t, "web", ns, "1s", class, "")
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		pod := instanceOf(t, ns, "web")
+		if out := shared.Kubectl(t, "-n", ns, "exec", pod.Name, "--", "echo", "inside"); strings.TrimSpace(out) != "inside" {
+			t.Errorf("a command in the frozen instance printed %q", out)
+		}
+		awaitFrozen(t, ns, "web", corev1.ConditionFalse)
+		deployWeb(t, "control", ns, "1s", class, "")
+		awaitFrozen(t, ns, "control", corev1.ConditionTrue)
+		for range 5 {
+			if err := request(t, "web", ns); err != nil {
+				t.Error(err)
+			}
+		}
+		if frozen, err := isFrozen(shared.Inst.ID(), pod); err != nil || frozen {
+			t.Errorf("the instance that the command ran in is frozen again: %v, %v", frozen, err)
+		}
+		if c := instanceOf(t, ns, "web").Status.ContainerStatuses[0]; c.RestartCount != 0 {
+			t.Errorf("the instance restarted: %+v", c.LastTerminationState)
+		}
 	})
 }
 

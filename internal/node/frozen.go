@@ -81,10 +81,11 @@ func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*
 	return f, err
 }
 
-// Instance says whether the pod is one of the node's that belong to a revision.
+// Instance says whether the pod is one of the node's that belong to a revision,
+// and may be frozen.
 func (f *freezing) Instance(uid string) bool {
 	found, err := f.pods.GetIndexer().ByIndex(byUID, uid)
-	return err == nil && len(found) == 1
+	return err == nil && len(found) == 1 && !entered(found[0].(*corev1.Pod))
 }
 
 // Changed has the pod's condition put right.
@@ -134,14 +135,18 @@ func (f *freezing) mark(ctx context.Context, uid string) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	pod, frozen := found[0].(*corev1.Pod), f.freezer.Frozen(uid)
-	if pod.DeletionTimestamp != nil || marked(pod) == frozen {
+	pod, frozen, kept := found[0].(*corev1.Pod), f.freezer.Frozen(uid), f.freezer.Kept(uid)
+	if pod.DeletionTimestamp != nil || marked(pod) == frozen && (!kept || entered(pod)) {
 		return nil
 	}
 	condition := corev1.PodCondition{Type: serving.PodFrozen, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}
-	if frozen {
+	switch {
+	case frozen:
 		condition.Status, condition.Reason = corev1.ConditionTrue, "Idle"
 		condition.Message = "no request needs it; the next one thaws it"
+	case kept:
+		condition.Reason = serving.ReasonCommand
+		condition.Message = "a command was run in it, and it is frozen no more"
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{condition}}})
 	if err != nil {
@@ -163,10 +168,16 @@ func stripManagedFields(o any) (any, error) {
 }
 
 func marked(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == serving.PodFrozen {
-			return c.Status == corev1.ConditionTrue
+	c := frozenCondition(pod)
+	return c != nil && c.Status == corev1.ConditionTrue
+}
+
+// frozenCondition is what the pod's status says, nil when nothing.
+func frozenCondition(pod *corev1.Pod) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == serving.PodFrozen {
+			return c
 		}
 	}
-	return false
+	return nil
 }

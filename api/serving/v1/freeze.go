@@ -21,6 +21,10 @@ const (
 // PodFrozen is the condition of a pod that says whether it is frozen.
 const PodFrozen = "redoubt.dev/Frozen"
 
+// ReasonCommand is that of a pod that is frozen no more because somebody ran a
+// command in it.
+const ReasonCommand = "CommandRun"
+
 // Freezable is the condition of a revision, its configuration and its service
 // that says whether idle instances are frozen, and if not, why not.
 const Freezable = "redoubt.dev/Freezable"

@@ -1,4 +1,4 @@
-// Package execs tells which containers of a node somebody runs a command in
+// Package execs tells in which containers of a node somebody runs a command
 // (kubectl exec and cp), as containerd's events say. The kubelet's interface to
 // container runtimes has no such events, and a runtime other than containerd
 // none at all.
@@ -26,28 +26,13 @@ const (
 	lastPause  = 5 * time.Second
 )
 
-// filters are of containerd's own language: those events of Kubernetes'
-// containers that tell of commands.
-var filters = []string{
-	`namespace==k8s.io,topic=="/tasks/exec-added"`,
-	`namespace==k8s.io,topic=="/tasks/exit"`,
-}
+// filter is in containerd's own language: commands in Kubernetes' containers.
+const filter = `namespace==k8s.io,topic=="/tasks/exec-added"`
 
-// Listener is told of commands. Its methods are called one after the other.
-type Listener interface {
-	// Began tells of a command in a container, before it starts.
-	Began(container, exec string)
-	// Ended tells that it ended, perhaps of one that was never told of; with
-	// the container's own name, that the container did.
-	Ended(container, exec string)
-	// Lost tells that nothing is known any more: whatever began, its end will
-	// not be told.
-	Lost()
-}
-
-// Follow tells l of commands until ctx ends. Where the runtime at the socket
-// has no events it says so and returns.
-func Follow(ctx context.Context, socket string, l Listener) error {
+// Follow calls began with the ID of each container that is to run a command,
+// before the command starts, one after the other until ctx ends. Where the
+// runtime at the socket has no events it says so and returns.
+func Follow(ctx context.Context, socket string, began func(container string)) error {
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return fmt.Errorf("follow the container runtime's events: %w", err)
@@ -55,13 +40,12 @@ func Follow(ctx context.Context, socket string, l Listener) error {
 	defer conn.Close()
 	client := events.NewEventsClient(conn)
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
-		heard, err := listen(ctx, client, l)
+		heard, err := listen(ctx, client, began)
 		if status.Code(err) == codes.Unimplemented {
 			slog.Warn("commands in frozen pods wait until a request comes: the container runtime has no events", "socket", socket)
 			return nil
 		}
 		if heard {
-			l.Lost()
 			pause = firstPause
 		}
 		select {
@@ -73,8 +57,8 @@ func Follow(ctx context.Context, socket string, l Listener) error {
 }
 
 // listen passes events on until the stream ends, and says whether any came.
-func listen(ctx context.Context, client events.EventsClient, l Listener) (heard bool, err error) {
-	stream, err := client.Subscribe(ctx, &events.SubscribeRequest{Filters: filters})
+func listen(ctx context.Context, client events.EventsClient, began func(container string)) (heard bool, err error) {
+	stream, err := client.Subscribe(ctx, &events.SubscribeRequest{Filters: []string{filter}})
 	if err != nil {
 		return false, err
 	}
@@ -89,11 +73,8 @@ func listen(ctx context.Context, client events.EventsClient, l Listener) (heard 
 			slog.Warn("event of the container runtime is not understood", "topic", envelope.Topic, "error", err)
 			continue
 		}
-		switch e := event.(type) {
-		case *eventstypes.TaskExecAdded:
-			l.Began(e.ContainerID, e.ExecID)
-		case *eventstypes.TaskExit:
-			l.Ended(e.ContainerID, e.ID)
+		if e, ok := event.(*eventstypes.TaskExecAdded); ok {
+			began(e.ContainerID)
 		}
 	}
 }

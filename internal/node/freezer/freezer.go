@@ -27,12 +27,12 @@ type Freezer struct {
 
 	mu       sync.Mutex
 	gateways map[*gateway]struct{} // guarded by mu, as are all below
-	kept     map[string]int        // by UID: how many reasons not to freeze it
+	kept     map[string]struct{}   // UIDs of pods that are frozen no more
 	pods     map[string]*pod       // by UID
 	after    time.Time             // nothing is frozen before
 }
 
-var errNotInstance = errors.New("it is not an instance of a service on this node")
+var errNotInstance = errors.New("it is no instance on this node that may be frozen")
 
 // pod is one that was frozen once.
 type pod struct {
@@ -61,7 +61,7 @@ func New(root string, pods Pods) (*Freezer, error) {
 	if err := groups.thawAll(); err != nil {
 		return nil, fmt.Errorf("thaw the pods of the node: %w", err)
 	}
-	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]int{}, pods: map[string]*pod{}}, nil
+	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]struct{}{}, pods: map[string]*pod{}}, nil
 }
 
 // Frozen says whether the pod is.
@@ -110,29 +110,27 @@ func (f *Freezer) pod(uid string) *pod {
 	return p
 }
 
-// Keep lets a pod run, whatever gateways say, until Let was called as often.
+// Keep has a pod go on for good, whatever gateways say.
 func (f *Freezer) Keep(uid string) {
 	f.mu.Lock()
-	f.kept[uid]++
+	f.kept[uid] = struct{}{}
 	f.mu.Unlock()
 	f.thaw(uid)
 }
 
-// Let undoes Keep: the pod is frozen again if no gateway uses it.
-func (f *Freezer) Let(ctx context.Context, uid string) {
+// Kept says whether Keep was called for the pod.
+func (f *Freezer) Kept(uid string) bool {
 	f.mu.Lock()
-	if f.kept[uid]--; f.kept[uid] <= 0 {
-		delete(f.kept, uid)
-	}
-	f.mu.Unlock()
-	go f.tryFreeze(ctx, uid)
+	defer f.mu.Unlock()
+	_, kept := f.kept[uid]
+	return kept
 }
 
 // wanted says that some gateway, or who keeps it, may use the pod.
 func (f *Freezer) wanted(uid string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.kept[uid] > 0 {
+	if _, kept := f.kept[uid]; kept {
 		return true
 	}
 	for g := range f.gateways {
