@@ -5,6 +5,10 @@
 //	go run ./bench                      all of it, about six minutes
 //	go run ./bench -only startup,pod    some of it
 //	go run ./bench -list                what there is
+//
+// Models need no platform, no root and no time but the processor's:
+//
+//	go run ./bench -only simulate -trace load.csv
 package main
 
 import (
@@ -29,17 +33,28 @@ import (
 	"redoubt.dev/redoubt/bench/overhead"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
+	"redoubt.dev/redoubt/bench/simulate"
 	"redoubt.dev/redoubt/bench/startup"
 	"redoubt.dev/redoubt/bench/thaw"
 )
 
+type suite struct {
+	name, about string
+	run         func(context.Context, *platform.Platform) ([]measure.Result, error)
+}
+
+// models measure no machine: they run first, boot nothing, print what they
+// found out themselves and add nothing to the results.
+var models = []suite{
+	{"simulate", "the autoscaler against loads of up to 1,000 pods, in virtual time", func(ctx context.Context, _ *platform.Platform) ([]measure.Result, error) {
+		return nil, simulate.Run(ctx, os.Stdout, *trace)
+	}},
+}
+
 // suites are in the order in which they run: booting first, because the last
 // boot is the one that the others measure; what disturbs nothing before what
 // does.
-var suites = []struct {
-	name, about string
-	run         func(context.Context, *platform.Platform) ([]measure.Result, error)
-}{
+var suites = []suite{
 	{"boot", "the time until the platform is ready, new and again", boot.Run},
 	{"footprint", "memory of each process, and what idling takes", footprint.Run},
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
@@ -51,6 +66,8 @@ var suites = []struct {
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
 
+var trace = flag.String("trace", "", "a load for simulate to replay too: a CSV file of seconds and requests per second")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,7 +76,7 @@ func main() {
 	list := flag.Bool("list", false, "list the suites and stop")
 	flag.Parse()
 	if *list {
-		for _, s := range suites {
+		for _, s := range slices.Concat(models, suites) {
 			fmt.Printf("%-12s%s\n", s.name, s.about)
 		}
 		return
@@ -75,6 +92,9 @@ func run(ctx context.Context, only, out string) (err error) {
 	if err != nil {
 		return err
 	}
+	if _, err := measureAll(ctx, nil, models, wanted); err != nil || !needsPlatform(wanted) {
+		return err
+	}
 	p, err := platform.New()
 	if err != nil {
 		return err
@@ -88,15 +108,15 @@ func run(ctx context.Context, only, out string) (err error) {
 			return err
 		}
 	}
-	results, err := measureAll(ctx, p, wanted)
+	results, err := measureAll(ctx, p, suites, wanted)
 	// What was measured before a failure is worth keeping.
 	return errors.Join(err, measure.Table(os.Stdout, results), measure.NewRun(results).Save(out), say("\nResults are in %s\n", out))
 }
 
-func measureAll(ctx context.Context, p *platform.Platform, wanted map[string]bool) ([]measure.Result, error) {
+func measureAll(ctx context.Context, p *platform.Platform, of []suite, wanted map[string]bool) ([]measure.Result, error) {
 	var results []measure.Result
 	started := time.Now()
-	for _, s := range suites {
+	for _, s := range of {
 		if !wanted[s.name] {
 			continue
 		}
@@ -111,10 +131,14 @@ func measureAll(ctx context.Context, p *platform.Platform, wanted map[string]boo
 	return results, nil
 }
 
+func needsPlatform(wanted map[string]bool) bool {
+	return slices.ContainsFunc(suites, func(s suite) bool { return wanted[s.name] })
+}
+
 // choose reads -only; empty means every suite.
 func choose(only string) (map[string]bool, error) {
 	wanted := map[string]bool{}
-	for _, s := range suites {
+	for _, s := range slices.Concat(models, suites) {
 		wanted[s.name] = only == ""
 	}
 	if only == "" {

@@ -3,7 +3,7 @@
 // Decide is a pure function of settings, measures and time: the algorithm is
 // that of Knative's pod autoscaler (knative/serving, docs/scaling/SYSTEM.md),
 // a slow average that is followed and a fast one that is obeyed in a panic.
-// Scaler is the loop around it.
+// Tracker feeds it what gateways report, and Scaler is the loop around both.
 package autoscale
 
 import (

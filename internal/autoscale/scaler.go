@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// tick is how often scales are decided when nothing urgent happens.
-	tick = 2 * time.Second
+	// Tick is how often scales are decided when nothing urgent happens.
+	Tick = 2 * time.Second
 	// redial is the pause before a gateway that went away is asked again.
 	redial = 500 * time.Millisecond
 	// maxReport bounds a line of a gateway's answer, in bytes.
@@ -37,27 +37,18 @@ type Scaler struct {
 	Log      logr.Logger
 
 	mu        sync.Mutex
-	revisions map[types.NamespacedName]*tracked // guarded by mu
-}
-
-// tracked is what the scaler remembers of one revision.
-type tracked struct {
-	concurrency, requests Window
-	lastRequest           time.Time
-	memory                Memory
-	// isNew says that nothing has been decided for it yet.
-	isNew bool
+	revisions map[types.NamespacedName]*Tracker // guarded by mu
 }
 
 // Start runs until ctx ends.
 func (s *Scaler) Start(ctx context.Context) error {
-	s.revisions = map[types.NamespacedName]*tracked{}
+	s.revisions = map[types.NamespacedName]*Tracker{}
 	var listeners sync.WaitGroup
 	defer listeners.Wait()
 	for _, gateway := range s.Gateways {
 		listeners.Go(func() { s.listen(ctx, gateway) })
 	}
-	ticker := time.NewTicker(tick)
+	ticker := time.NewTicker(Tick)
 	defer ticker.Stop()
 	for {
 		select {
@@ -113,12 +104,7 @@ func (s *Scaler) take(ctx context.Context, report load.Report, now time.Time) {
 	for _, r := range report.Revisions {
 		key := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
 		s.mu.Lock()
-		t := s.tracked(key, now)
-		t.concurrency.Add(now, r.Concurrency)
-		t.requests.Add(now, r.Requests)
-		if r.Concurrency > 0 || r.Requests > 0 || r.Waiting > 0 {
-			t.lastRequest = now
-		}
+		s.tracker(key, now).Report(r, now)
 		s.mu.Unlock()
 		if r.Waiting > 0 {
 			s.decideOne(ctx, key, true, now)
@@ -126,11 +112,11 @@ func (s *Scaler) take(ctx context.Context, report load.Report, now time.Time) {
 	}
 }
 
-// tracked returns what is remembered of a revision; s.mu is held.
-func (s *Scaler) tracked(key types.NamespacedName, now time.Time) *tracked {
+// tracker returns what is remembered of a revision; s.mu is held.
+func (s *Scaler) tracker(key types.NamespacedName, now time.Time) *Tracker {
 	t := s.revisions[key]
 	if t == nil {
-		t = &tracked{lastRequest: now, isNew: true}
+		t = NewTracker(now)
 		s.revisions[key] = t
 	}
 	return t
@@ -242,34 +228,11 @@ func hopeless(rev *serving.Revision, at standing, now time.Time) bool {
 }
 
 func (s *Scaler) want(rev *serving.Revision, settings Settings, waiting bool, now time.Time) int32 {
+	var ready int32
+	if rev.Status.ActualReplicas != nil {
+		ready = *rev.Status.ActualReplicas
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.tracked(client.ObjectKeyFromObject(rev), now)
-	window := &t.concurrency
-	if settings.Metric == RPS {
-		window = &t.requests
-	}
-	m := Measures{
-		Stable:      window.Average(now, settings.Stable),
-		Panic:       window.Average(now, settings.Panic),
-		Waiting:     waiting,
-		LastRequest: t.lastRequest,
-	}
-	if rev.Status.ActualReplicas != nil {
-		m.Ready = *rev.Status.ActualReplicas
-	}
-	t.memory.Desired = *rev.Status.DesiredReplicas
-	if t.isNew && m.Ready > 1 {
-		// The controller has just started and knows nothing of the load that
-		// these instances are there for: begin as in a panic, in which none is
-		// taken away for the length of the stable window.
-		t.memory.PanicSince, t.memory.PanicMax = now, m.Ready
-	}
-	t.isNew = false
-	want, memory := Decide(settings, m, t.memory, now)
-	if waiting {
-		want = max(want, *rev.Status.DesiredReplicas)
-	}
-	t.memory = memory
-	return want
+	return s.tracker(client.ObjectKeyFromObject(rev), now).Want(settings, *rev.Status.DesiredReplicas, ready, waiting, now)
 }

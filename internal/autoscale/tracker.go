@@ -1,0 +1,59 @@
+package autoscale
+
+import (
+	"time"
+
+	"redoubt.dev/redoubt/internal/load"
+)
+
+// Tracker is what is known of one revision's load, and what was decided for
+// it. It reads no clock, and is not safe for use by several goroutines.
+type Tracker struct {
+	concurrency, requests Window
+	lastRequest           time.Time
+	memory                Memory
+	// isNew says that nothing has been decided yet.
+	isNew bool
+}
+
+// NewTracker returns one that knows of no load before now.
+func NewTracker(now time.Time) *Tracker { return &Tracker{lastRequest: now, isNew: true} }
+
+// Report adds what a gateway says of the revision. Where a request waits, a
+// decision should follow at once.
+func (t *Tracker) Report(r load.RevisionLoad, now time.Time) {
+	t.concurrency.Add(now, r.Concurrency)
+	t.requests.Add(now, r.Requests)
+	if r.Concurrency > 0 || r.Requests > 0 || r.Waiting > 0 {
+		t.lastRequest = now
+	}
+}
+
+// Want decides how many instances there should be, where desired are wanted so
+// far and ready of them are. While a request waits, none is taken away.
+func (t *Tracker) Want(s Settings, desired, ready int32, waiting bool, now time.Time) int32 {
+	window := &t.concurrency
+	if s.Metric == RPS {
+		window = &t.requests
+	}
+	t.memory.Desired = desired
+	if t.isNew && ready > 1 {
+		// The controller has just started and knows nothing of the load that
+		// these instances are there for: begin as in a panic, in which none is
+		// taken away for the length of the stable window.
+		t.memory.PanicSince, t.memory.PanicMax = now, ready
+	}
+	t.isNew = false
+	want, memory := Decide(s, Measures{
+		Stable:      window.Average(now, s.Stable),
+		Panic:       window.Average(now, s.Panic),
+		Waiting:     waiting,
+		Ready:       ready,
+		LastRequest: t.lastRequest,
+	}, t.memory, now)
+	t.memory = memory
+	if waiting {
+		want = max(want, desired)
+	}
+	return want
+}
