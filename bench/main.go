@@ -24,6 +24,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"redoubt.dev/redoubt/bench/admission"
 	"redoubt.dev/redoubt/bench/boot"
 	"redoubt.dev/redoubt/bench/footprint"
@@ -71,6 +74,7 @@ var trace = flag.String("trace", "", "a load for simulate to replay too: a CSV f
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	log.SetLogger(logr.Discard()) // of the library behind clients; errors are returned
 	only := flag.String("only", "", "run these suites, separated by commas")
 	out := flag.String("out", "bench/results.json", "file to write the results to")
 	list := flag.Bool("list", false, "list the suites and stop")
