@@ -31,7 +31,7 @@ type Class struct {
 var classes = []Class{
 	{"runc", 700 * time.Millisecond, time.Millisecond},
 	{"gvisor", 800 * time.Millisecond, 2 * time.Millisecond},
-	{"microvm", 1900 * time.Millisecond, 60 * time.Millisecond},
+	{"microvm", 1900 * time.Millisecond, 7 * time.Millisecond},
 }
 
 const (
