@@ -308,3 +308,34 @@ func TestPodGroupHoldsOverhead(t *testing.T) {
 		t.Errorf("the pod's control group allows %d bytes, want %d", limit, want)
 	}
 }
+
+// What a class cannot do, and admission does not know of, keeps the pod from
+// starting, with the reason: it never runs without what it asked for.
+func TestWhatAClassLacksIsRefused(t *testing.T) {
+	ns := namespace(t)
+	setting := func(pod *corev1.Pod) {
+		pod.Spec.SecurityContext = &corev1.PodSecurityContext{Sysctls: []corev1.Sysctl{{Name: "kernel.shm_rmid_forced", Value: "1"}}}
+	}
+	ownUsers := func(pod *corev1.Pod) { pod.Spec.HostUsers = new(bool) }
+	for _, test := range []struct {
+		class string
+		ask   func(*corev1.Pod)
+		says  string
+	}{
+		{"gvisor", setting, `gVisor's kernel has no setting "kernel.shm_rmid_forced"`},
+		{"gvisor", ownUsers, "user namespaces"},
+		{"microvm", ownUsers, "user namespaces"},
+	} {
+		pod := idle(test.class)
+		test.ask(pod)
+		pod = create(t, ns, pod)
+		if message := event(t, pod, "FailedCreatePodSandBox"); !strings.Contains(message, test.says) {
+			t.Errorf("%s: the event does not say %q: %s", test.class, test.says, message)
+		}
+	}
+	for _, class := range []string{"runc", "microvm"} { // which have the setting
+		pod := idle(class)
+		setting(pod)
+		running(t, create(t, ns, pod))
+	}
+}

@@ -23,7 +23,7 @@ const (
 	killLast = -998
 )
 
-// manager starts the shim of a pod. Stopping and describing it is gVisor's.
+// manager starts the shim of a pod. Stopping it is gVisor's.
 type manager struct{ shim.Manager }
 
 func newManager(name string) manager { return manager{v1.NewShimManager(name)} }

@@ -20,10 +20,14 @@ import (
 // translate says in gVisor's terms what the container's specification says in
 // the host's.
 func (b *bundle) translate() error {
-	if b.isSandbox() || b.spec.Linux == nil {
+	if b.isSandbox() {
+		return b.checkSettings()
+	}
+	if b.spec.Linux == nil {
 		return nil
 	}
 	answerNoSuchCall(b.spec.Linux.Seccomp)
+	plainOptions(b.spec.Mounts)
 	if !b.hasCgroup() {
 		return b.save()
 	}
