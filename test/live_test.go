@@ -16,7 +16,7 @@ func TestVolumesFollowInEveryClass(t *testing.T) {
 		// The change of the pod itself makes the kubelet look at once.
 		shared.Kubectl(t, "-n", ns, "label", "--overwrite", "pod", "live", "value=after")
 		platform.Eventually(t, "the files follow", func() error {
-			if got := ask(t, pod, "cat /live/value /live/more /podinfo/labels"); !strings.Contains(got, "afternewvalue=\"after\"") {
+			if got := ask(t, pod, "cat /live/value /live/more /podinfo/labels; true"); !strings.Contains(got, "afternewvalue=\"after\"") {
 				return fmt.Errorf("they are %q", got)
 			}
 			return nil
