@@ -25,8 +25,11 @@ func (s *service) exits() shim.Publisher { return reporter{s.publisher, s} }
 // while it restarts, is kept and sent again. gVisor's service would end over
 // an error, and the pod with it.
 func (r reporter) Publish(ctx context.Context, topic string, event coreevents.Event) error {
-	if exit, ok := event.(*events.TaskExit); ok && r.service.endedByMemory(exit) {
-		r.publish(ctx, runtime.TaskOOMEventTopic, &events.TaskOOM{ContainerID: exit.ContainerID})
+	if exit, ok := event.(*events.TaskExit); ok && exit.ID == exit.ContainerID {
+		exit.ExitStatus = r.service.status(exit.ContainerID, exit.ExitStatus)
+		if exit.ExitStatus == killed && r.service.endedByMemory(exit.ContainerID) {
+			r.publish(ctx, runtime.TaskOOMEventTopic, &events.TaskOOM{ContainerID: exit.ContainerID})
+		}
 	}
 	r.publish(ctx, topic, event)
 	return nil
@@ -38,10 +41,37 @@ func (r reporter) publish(ctx context.Context, topic string, event coreevents.Ev
 	}
 }
 
-// endedByMemory says whether exit is a container's end for want of memory.
-func (s *service) endedByMemory(exit *events.TaskExit) bool {
+const (
+	// killed is the status of a process that SIGKILL ended.
+	killed = 128 + uint32(unix.SIGKILL)
+	// unknown is gVisor's for a container whose sandbox was gone before it said
+	// how the container ended.
+	unknown = 128
+)
+
+// status is how a container ended: where the host's kernel killed the whole
+// sandbox for its memory, gVisor does not know.
+func (s *service) status(container string, known uint32) uint32 {
+	if known == unknown && s.endedByMemory(container) {
+		return killed
+	}
+	return known
+}
+
+// endedByMemory says whether a container that was killed was killed for want of
+// memory.
+func (s *service) endedByMemory(container string) bool {
 	p := s.sandbox()
-	return p != nil && exit.ID == exit.ContainerID && exit.ExitStatus == 128+uint32(unix.SIGKILL) && p.outOfMemory(exit.ContainerID)
+	return p != nil && p.outOfMemory(container)
+}
+
+// Wait waits for the end of a container or of one of its processes.
+func (s *service) Wait(ctx context.Context, r *task.WaitRequest) (*task.WaitResponse, error) {
+	answer, err := s.TaskService.Wait(ctx, r)
+	if err == nil && r.ExecID == "" {
+		answer.ExitStatus = s.status(r.ID, answer.ExitStatus)
+	}
+	return answer, err
 }
 
 // kill ends all processes of a container.

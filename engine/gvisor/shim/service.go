@@ -126,6 +126,9 @@ func (s *service) Update(ctx context.Context, r *task.UpdateTaskRequest) (*empty
 // Delete removes a container that has ended, or one of its processes.
 func (s *service) Delete(ctx context.Context, r *task.DeleteRequest) (*task.DeleteResponse, error) {
 	answer, err := s.TaskService.Delete(ctx, r)
+	if err == nil && r.ExecID == "" {
+		answer.ExitStatus = s.status(r.ID, answer.ExitStatus)
+	}
 	if err == nil {
 		s.states.forget(process{r.ID, r.ExecID})
 		s.stats.forget(process{r.ID, r.ExecID})
