@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,29 +71,21 @@ type freezer struct {
 
 // freezerOf finds the one of process pid on a host with version 1 or 2.
 func freezerOf(pid int) (freezer, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	g, err := cgroupOf(pid, "freezer")
 	if err != nil {
-		return freezer{}, fmt.Errorf("find the sandbox's cgroup: %w", err)
+		return freezer{}, err
 	}
-	return parseFreezer(string(data)), nil
+	return freezerIn(g), nil
 }
 
-// parseFreezer reads /proc/PID/cgroup. A version 1 freezer wins over the
-// unified hierarchy, as what freezes pods has it.
-func parseFreezer(text string) (f freezer) {
-	for line := range strings.Lines(text) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(fields) != 3 {
-			continue
-		}
-		switch {
-		case hasController(fields[1], "freezer"):
-			return freezer{filepath.Join("/sys/fs/cgroup/freezer", fields[2], "freezer.state"), "FROZEN"}
-		case fields[0] == "0" && fields[1] == "":
-			f = freezer{filepath.Join("/sys/fs/cgroup", fields[2], "cgroup.events"), "frozen 1"}
-		}
+func freezerIn(g cgroup) freezer {
+	switch {
+	case g.dir == "":
+		return freezer{}
+	case g.unified:
+		return freezer{filepath.Join(g.dir, "cgroup.events"), "frozen 1"}
 	}
-	return f
+	return freezer{filepath.Join(g.dir, "freezer.state"), "FROZEN"}
 }
 
 func (f freezer) frozen() bool {

@@ -41,7 +41,7 @@ func TestFreezerIsTheOneThatFreezesPods(t *testing.T) {
 		"version 2": {"0::/kubepods/pod1\n", "/sys/fs/cgroup/kubepods/pod1/cgroup.events"},
 		"neither":   {"4:memory:/b\n", ""},
 	} {
-		if f := parseFreezer(c.text); f.file != c.file {
+		if f := freezerIn(parseCgroup(c.text, "freezer")); f.file != c.file {
 			t.Errorf("%s: got %+v", name, f)
 		}
 	}

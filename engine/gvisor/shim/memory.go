@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,42 +20,24 @@ type memoryGroup struct {
 
 // memoryGroupOf finds the cgroup of process pid on a host with version 1 or 2.
 func memoryGroupOf(pid int) (memoryGroup, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	g, err := cgroupOf(pid, "memory")
+	if err == nil && g.dir == "" {
+		err = errors.New("find the sandbox's cgroup: this host has no memory controller")
+	}
 	if err != nil {
-		return memoryGroup{}, fmt.Errorf("find the sandbox's cgroup: %w", err)
+		return memoryGroup{}, err
 	}
-	g, ok := parseMemoryGroup(string(data))
-	if !ok {
-		return memoryGroup{}, fmt.Errorf("find the sandbox's cgroup: no memory controller in %q", data)
-	}
-	return g, nil
+	return memoryGroupIn(g), nil
 }
 
-// parseMemoryGroup reads /proc/PID/cgroup. A version 1 memory controller wins
-// over the unified hierarchy, which then has no controllers.
-func parseMemoryGroup(text string) (g memoryGroup, ok bool) {
-	for line := range strings.Lines(text) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(fields) != 3 {
-			continue
-		}
-		switch {
-		case fields[0] == "0" && fields[1] == "" && !ok:
-			g, ok = memoryGroup{filepath.Join("/sys/fs/cgroup", fields[2]), "memory.current", "memory.events"}, true
-		case hasController(fields[1], "memory"):
-			return memoryGroup{filepath.Join("/sys/fs/cgroup/memory", fields[2]), "memory.usage_in_bytes", "memory.oom_control"}, true
-		}
+func memoryGroupIn(g cgroup) memoryGroup {
+	switch {
+	case g.dir == "":
+		return memoryGroup{}
+	case g.unified:
+		return memoryGroup{g.dir, "memory.current", "memory.events"}
 	}
-	return g, ok
-}
-
-func hasController(list, name string) bool {
-	for c := range strings.SplitSeq(list, ",") {
-		if c == name {
-			return true
-		}
-	}
-	return false
+	return memoryGroup{g.dir, "memory.usage_in_bytes", "memory.oom_control"}
 }
 
 // used is the memory in use, in bytes.

@@ -17,9 +17,9 @@ func TestMemoryGroupIsTheControllersOwn(t *testing.T) {
 		"no memory controller":       {"3:cpu:/b\n", "", "", false},
 		"a path with colons":         {"0::/a:b:c\n", "/sys/fs/cgroup/a:b:c", "memory.current", true},
 	} {
-		g, ok := parseMemoryGroup(c.text)
-		if ok != c.ok || g.dir != c.dir || g.usage != c.usage {
-			t.Errorf("%s: got %+v, %v", name, g, ok)
+		g := memoryGroupIn(parseCgroup(c.text, "memory"))
+		if ok := g.dir != ""; ok != c.ok || g.dir != c.dir || g.usage != c.usage {
+			t.Errorf("%s: got %+v", name, g)
 		}
 	}
 }

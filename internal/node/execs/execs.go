@@ -13,10 +13,10 @@ import (
 	eventstypes "github.com/containerd/containerd/api/events"
 	events "github.com/containerd/containerd/api/services/events/v1"
 	"github.com/containerd/typeurl/v2"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+
+	"redoubt.dev/redoubt/internal/cri"
 )
 
 const (
@@ -33,7 +33,7 @@ const filter = `namespace==k8s.io,topic=="/tasks/exec-added"`
 // before the command starts, one after the other until ctx ends. Where the
 // runtime at the socket has no events it says so and returns.
 func Follow(ctx context.Context, socket string, began func(container string)) error {
-	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	_, conn, err := cri.Connect(socket)
 	if err != nil {
 		return fmt.Errorf("follow the container runtime's events: %w", err)
 	}
