@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -62,6 +63,18 @@ func (r *reconciler) judge(c claim.Claim, order []claim.Claim, kind string) serv
 		return failed(condition, "PathAlreadyClaimed", fmt.Sprintf("The path %q of the host %q is already in use by another object of this namespace.", c.Path, c.Host))
 	}
 	return condition
+}
+
+// conclude sets the conditions that are part of being ready, and ready itself,
+// which is as the last of them that is not true.
+func conclude(conditions *serving.Conditions, now metav1.Time, ready serving.Condition, parts ...serving.Condition) {
+	for _, part := range parts {
+		conditions.Set(part, now)
+		if part.Status != corev1.ConditionTrue {
+			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
+		}
+	}
+	conditions.Set(ready, now)
 }
 
 func failed(c serving.Condition, reason, message string) serving.Condition {

@@ -27,13 +27,7 @@ func (r *reconciler) reportMapping(ctx context.Context, m *v1beta1.DomainMapping
 	s.URL = serving.PublicURL(m.Name, r.opts.URLPort)
 	s.Address = &serving.Address{URL: s.URL}
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
-	for _, part := range []serving.Condition{ingress, resolved, r.judge(claim.OfMapping(m), order, v1beta1.DomainClaimed)} {
-		s.Conditions.Set(part, now)
-		if part.Status != corev1.ConditionTrue {
-			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
-		}
-	}
-	s.Conditions.Set(ready, now)
+	conclude(&s.Conditions, now, ready, ingress, resolved, r.judge(claim.OfMapping(m), order, v1beta1.DomainClaimed))
 	if equality.Semantic.DeepEqual(before.Status, m.Status) {
 		return nil
 	}

@@ -42,14 +42,7 @@ func (r *reconciler) reportTrigger(ctx context.Context, t *kubeless.HTTPTrigger,
 	s := &t.Status
 	s.ObservedGeneration = t.Generation
 	s.URL = r.url(t)
-	ready := open
-	for _, part := range []serving.Condition{resolved, r.judge(claim.OfTrigger(t, r.opts.Domain), order, kubeless.HostClaimed)} {
-		s.Conditions.Set(part, now)
-		if part.Status != corev1.ConditionTrue {
-			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
-		}
-	}
-	s.Conditions.Set(ready, now)
+	conclude(&s.Conditions, now, open, resolved, r.judge(claim.OfTrigger(t, r.opts.Domain), order, kubeless.HostClaimed))
 	if equality.Semantic.DeepEqual(before.Status, t.Status) {
 		return nil
 	}
