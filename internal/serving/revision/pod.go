@@ -137,7 +137,12 @@ func container(rev *serving.Revision, i int) corev1.Container {
 // ready as soon as it runs, and one that crashes at once would take the place
 // of a revision that serves. It asks until the first success only, so that
 // an instance is not woken by it later. The gateway asks for itself.
+//
+// The kubelet restarts an instance that never listens, but only when the
+// controller has given up its revision: what that says is the reason, not the
+// exit code of a container that the kubelet killed.
 func listens(port int32, limit time.Duration) *corev1.Probe {
+	limit += time.Minute
 	return &corev1.Probe{
 		ProbeHandler:     corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}},
 		PeriodSeconds:    1,
