@@ -44,9 +44,6 @@ func (b *boot) apiServer() supervise.Spec {
 		"--kubelet-certificate-authority="+b.pki("cluster", "ca.crt"),
 		"--kubelet-client-certificate="+b.pki("cluster", "kubelet-client.crt"), "--kubelet-client-key="+b.pki("cluster", "kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP",
-		// As its own manifests ask. It shows nothing of a pod until it has
-		// seen each container twice.
-		"--metric-resolution=15s",
 		"--service-account-issuer=https://kubernetes.default.svc."+clusterDomain,
 		"--service-account-key-file="+b.pki("service-account.key.pub"),
 		"--service-account-signing-key-file="+b.pki("service-account.key"),
