@@ -24,6 +24,9 @@ type Runtime struct {
 	// Packages are Debian's, without what they recommend; Exclude are
 	// patterns of their files that no function needs.
 	Packages, Exclude []string
+	// KeyStore is where the language's program looks for the authorities that it
+	// trusts, in Java's own format; most read the image's in PEM.
+	KeyStore string
 	// Prepare is a command in the image that makes its start faster.
 	Prepare []string
 	// Server is the server's file in this package, or the folder of a Go
@@ -79,6 +82,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		Name: "java", Extension: ".java",
 		Image:    "localhost/redoubt/java:latest",
 		Packages: []string{"default-jre-headless"}, // the compiler is in it
+		KeyStore: "/etc/ssl/certs/java/cacerts",
 		Server:   "java/Server.java",
 		// A function starts often and lives shortly: the quick compiler and
 		// the small collector suit it.

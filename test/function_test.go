@@ -244,6 +244,29 @@ func TestFunctionTopAndAutoscale(t *testing.T) {
 	}
 }
 
+// What a function's source does to signals does not keep its pod until the
+// time of a call is over; and it can check whom it talks to.
+func TestFunctionEndsAtOnceAndTrusts(t *testing.T) {
+	const text = `
+import signal, ssl
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def greet(event, context):
+    return len(ssl.create_default_context().get_ca_certs()) > 50
+`
+	ns := namespace(t)
+	function(t, ns, "deploy", "hi", "--runtime=python3", "--handler=app.greet", "--from-file="+source(t, text), "--runtime-class=runc", "--timeout=600")
+	if out := function(t, ns, "call", "hi", "-d", "x"); out != "true" {
+		t.Errorf("the function knows enough authorities: %q", out)
+	}
+	function(t, ns, "delete", "hi")
+	platform.Eventually(t, "its pod is gone", func() error {
+		if out := shared.Kubectl(t, "-n", ns, "get", "pods", "-o", "name"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
+}
+
 // exported is a Function as Kubeless's command line prints it.
 const exported = `
 apiVersion: kubeless.io/v1beta1

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"redoubt.dev/redoubt/internal/image/build"
+	"redoubt.dev/redoubt/internal/image/keystore"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -133,11 +134,19 @@ func Runtime(r runtimes.Runtime) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
+	trusted, err := trust(r)
+	if err != nil {
+		return Recipe{}, err
+	}
 	p := build.Packages{Names: r.Packages, Exclude: r.Exclude, Run: r.Prepare}
-	c := build.Contents{Settings: ocispec.ImageConfig{
+	c := build.Contents{Files: trusted, Settings: ocispec.ImageConfig{
 		Entrypoint: r.Command,
 		User:       "1000:1000",
-		Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"},
+		Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "SSL_CERT_FILE=" + build.Certificates},
+		// A server has nothing to save, and is the first process of its
+		// sandbox: any signal that it, or what it is loading, has no handler for
+		// yet would be lost, and its pod stay until the time of a call is over.
+		StopSignal: "SIGKILL",
 	}}
 	if r.Compiled() {
 		return compiled(r.Image, p, c, files), nil
@@ -146,6 +155,23 @@ func Runtime(r runtimes.Runtime) (Recipe, error) {
 		c.Files = append(c.Files, build.Addition{Path: "/" + name, Data: data, Mode: 0o644})
 	}
 	return packaged(r.Image, p, c), nil
+}
+
+// trust are the files that let functions of r check who they talk to.
+func trust(r runtimes.Runtime) ([]build.Addition, error) {
+	pem, err := build.Authorities()
+	if err != nil {
+		return nil, err
+	}
+	files := []build.Addition{{Path: build.Certificates, Data: pem, Mode: 0o644}}
+	if r.KeyStore != "" {
+		store, err := keystore.Trust(pem)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, build.Addition{Path: r.KeyStore, Data: store, Mode: 0o644})
+	}
+	return files, nil
 }
 
 // compiled is the recipe for an image of packages and a program, /server,

@@ -30,8 +30,8 @@ func Binary(program string, c Contents) (*Image, error) {
 func fromData(data []byte, place string, c Contents) (*Image, error) {
 	tree := layer.New()
 	tree.Bytes(place, 0o755, data)
-	if _, err := os.Stat(certificates); err == nil {
-		tree.File(certificates, certificates)
+	if _, err := os.Stat(Certificates); err == nil {
+		tree.File(Certificates, Certificates)
 	}
 	if len(c.Settings.Entrypoint) == 0 {
 		c.Settings.Entrypoint = []string{path.Clean(place)}

@@ -59,9 +59,6 @@ const group = `root:x:0:
 nonroot:x:65532:
 `
 
-// certificates is where Debian and Ubuntu keep the authorities they trust.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
 // base puts into tree what most programs expect and the tree has not.
 func base(tree *layer.Tree) {
 	for name, data := range map[string]string{"etc/passwd": passwd, "etc/group": group} {
