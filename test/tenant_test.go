@@ -380,6 +380,9 @@ func TestTenantHasQuota(t *testing.T) {
 	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor", Quota: redoubt.TenantQuota{Pods: &pods, Memory: quantity("400Mi"), CPU: quantity("2")}})
 	create(t, name, idle(""))
 	mustForbid(t, name, idle(""), "exceeded quota", "pods")
+	if out := shared.Kubectl(t, "-n", name, "get", "quota", "redoubt-tenant", "-o", `jsonpath={.spec.hard.count/invocations\.redoubt\.dev}`); out != "2k" {
+		t.Errorf("it may have %q invocations", out)
+	}
 	platform.Eventually(t, "the tenant's use", func() error {
 		used := settled(t, name).Status.Used
 		if used.Pods == nil || *used.Pods != 1 || used.Memory == nil || used.Memory.String() != "304Mi" { // 256Mi and gVisor's 48Mi

@@ -21,9 +21,15 @@ const Object = "redoubt-tenant"
 
 // What a quota calls the numbers of objects that it counts.
 const (
-	countedServices  corev1.ResourceName = "count/services.serving.knative.dev"
-	countedFunctions corev1.ResourceName = "count/functions.kubeless.io"
+	countedServices    corev1.ResourceName = "count/services.serving.knative.dev"
+	countedFunctions   corev1.ResourceName = "count/functions.kubeless.io"
+	countedInvocations corev1.ResourceName = "count/invocations.redoubt.dev"
 )
+
+// maxInvocations is how many a namespace may have at a time: more than are kept
+// of those that wait and of those that are over, so that only who makes them
+// faster than any are removed is refused.
+const maxInvocations = 2000
 
 // What a container gets that says nothing, where a quota counts it: Kubernetes
 // refuses pods without limits there.
@@ -46,7 +52,7 @@ func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespac
 	}); err != nil {
 		return fmt.Errorf("keep default limits: %w", err)
 	}
-	if err := r.ensure(ctx, tenant, quota, len(hard) > 0, func() {
+	if err := r.ensure(ctx, tenant, quota, true, func() {
 		if !equality.Semantic.DeepEqual(quota.Spec.Hard, hard) {
 			quota.Spec.Hard = hard
 		}
@@ -77,7 +83,7 @@ func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj cli
 }
 
 func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
-	hard := corev1.ResourceList{}
+	hard := corev1.ResourceList{countedInvocations: *resource.NewQuantity(maxInvocations, resource.DecimalSI)}
 	if q.CPU != nil {
 		hard[corev1.ResourceLimitsCPU] = *q.CPU
 	}

@@ -89,6 +89,7 @@ const (
 
 // InvocationStatus is what became of a call.
 type InvocationStatus struct {
+	// +kubebuilder:validation:Enum="";Pending;Succeeded;Failed
 	Phase InvocationPhase `json:"phase,omitempty"`
 	// Attempts is how often the call was made, Unreached how many of these
 	// reached no instance.
@@ -99,12 +100,17 @@ type InvocationStatus struct {
 	CompletionTime  *metav1.MicroTime `json:"completionTime,omitempty"`
 	// Code is the status of the last answer, ContentType and Answer what it
 	// was.
-	Code        int32  `json:"code,omitempty"`
+	Code int32 `json:"code,omitempty"`
+	// +kubebuilder:validation:MaxLength=256
 	ContentType string `json:"contentType,omitempty"`
-	Answer      []byte `json:"answer,omitempty"`
+	// Answer has at most 64 KiB.
+	// +kubebuilder:validation:MaxLength=87384
+	Answer []byte `json:"answer,omitempty"`
 	// Reason and Error say why the last attempt failed.
+	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
-	Error  string `json:"error,omitempty"`
+	// +kubebuilder:validation:MaxLength=16384
+	Error string `json:"error,omitempty"`
 }
 
 // Finished says whether no more attempts are made.
