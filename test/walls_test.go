@@ -354,9 +354,9 @@ func tenantsServices(t *testing.T, own, rival string, platformPod *corev1.Pod) {
 		pod  *corev1.Pod
 		want map[string]string // status by tenant
 	}{
-		{look(t, own, "runc"), map[string]string{own: "200", rival: "404"}},
-		{look(t, own, "gvisor"), map[string]string{own: "200", rival: "404"}},
-		{look(t, rival, "rival"), map[string]string{own: "404", rival: "200"}},
+		{look(t, own, "runc"), map[string]string{own: "200", rival: "403"}},
+		{look(t, own, "gvisor"), map[string]string{own: "200", rival: "403"}},
+		{look(t, rival, "rival"), map[string]string{own: "403", rival: "200"}},
 		{platformPod, map[string]string{own: "200", rival: "200"}},
 	} {
 		var questions []question
@@ -369,6 +369,33 @@ func tenantsServices(t *testing.T, own, rival string, platformPod *corev1.Pod) {
 		}
 		askAll(t, client.pod, "main", questions)
 	}
+	consent(t, own, rival)
+}
+
+// consent opens calls from one tenant to another, one side after the other, and
+// closes them again.
+func consent(t *testing.T, own, rival string) {
+	calling := func(from *corev1.Pod, to, want string) {
+		t.Helper()
+		platform.Eventually(t, from.Namespace+" calls "+to, func() error {
+			got := ask(t, from, fmt.Sprintf(`echo -e 'GET /busybox HTTP/1.0\r\nHost: hello.%s.svc.cluster.local\r\nX-Forwarded-For: 127.0.0.1\r\nForwarded: for=127.0.0.1\r\n\r' | nc hello.%[1]s.svc.cluster.local 80 | head -n 1 | cut -d ' ' -f 2`, to))
+			if got != want {
+				return fmt.Errorf("answered %q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	caller, called := look(t, own, "runc"), look(t, rival, "rival")
+	shared.Redoubt(t, "tenant", "update", own, "--calls-to", rival)
+	calling(caller, rival, "403")
+	shared.Redoubt(t, "tenant", "update", rival, "--calls-from", own)
+	calling(caller, rival, "200")
+	calling(called, own, "403") // the other way nobody has allowed
+	if out := shared.Redoubt(t, "tenant", "describe", rival); !strings.Contains(out, own) {
+		t.Errorf("described without whom it lets call:\n%s", out)
+	}
+	shared.Redoubt(t, "tenant", "update", own, "--calls-to=")
+	calling(caller, rival, "403")
 }
 
 // settledIn waits until a tenant has a namespace.

@@ -31,6 +31,7 @@ type tenantWriter struct {
 	cpu, memory, pods   string
 	services, functions string
 	requests, starts    string
+	callsTo, callsFrom  []string
 	timeout             int // seconds
 	set                 *pflag.FlagSet
 }
@@ -50,6 +51,8 @@ func (w *tenantWriter) register(cmd *cobra.Command) {
 	flags.StringVar(&w.functions, "functions", "", `functions that one namespace may have at most; "" is no bound`)
 	flags.StringVar(&w.requests, "requests-per-second", "", `requests that each gateway lets through to all of its services; "" is no bound`)
 	flags.StringVar(&w.starts, "cold-starts", "", `services that requests to each gateway may start at a time; "" is no bound`)
+	flags.StringSliceVar(&w.callsTo, "calls-to", nil, `tenants whose services its pods may call, where those allow it, too; "" is none`)
+	flags.StringSliceVar(&w.callsFrom, "calls-from", nil, `tenants whose pods may call its services, where those allow it, too; "" is none`)
 	flags.StringSliceVar(&w.namespaces, "namespaces", nil, "namespaces to give to the tenant, made where they are missing; NAME- takes one away")
 	flags.IntVar(&w.timeout, "wait-timeout", 60, "seconds to wait until it is in force")
 	_ = cmd.RegisterFlagCompletionFunc("floor", cobra.FixedCompletions([]string{"process", "kernel", "vm"}, cobra.ShellCompDirectiveNoFileComp))
@@ -132,12 +135,9 @@ func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
 	if w.set.Changed("default") {
 		spec.DefaultClass = w.defaultClass
 	}
-	if w.set.Changed("class") {
-		spec.Classes = slices.DeleteFunc(slices.Clone(w.classes), func(c string) bool { return c == "" })
-		if len(spec.Classes) == 0 {
-			spec.Classes = nil
-		}
-	}
+	w.list("class", w.classes, &spec.Classes)
+	w.list("calls-to", w.callsTo, &spec.Calls.To)
+	w.list("calls-from", w.callsFrom, &spec.Calls.From)
 	return errors.Join(
 		w.bound("cpu", w.cpu, &spec.Quota.CPU),
 		w.bound("memory", w.memory, &spec.Quota.Memory),
@@ -146,6 +146,19 @@ func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
 		w.boundCount("functions", w.functions, &spec.Quota.Functions),
 		w.boundCount("requests-per-second", w.requests, &spec.Gateway.RequestsPerSecond),
 		w.boundCount("cold-starts", w.starts, &spec.Gateway.ColdStarts))
+}
+
+// list is nil where the flag has no names, or an empty one.
+func (w *tenantWriter) list(flag string, names []string, to *[]string) {
+	if !w.set.Changed(flag) {
+		return
+	}
+	*to = nil
+	for _, name := range names {
+		if name != "" {
+			*to = append(*to, name)
+		}
+	}
 }
 
 func (w *tenantWriter) bound(flag, text string, to **resource.Quantity) error {

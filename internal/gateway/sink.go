@@ -49,9 +49,8 @@ func (s sink) DeleteNamespace(name string) {
 	s.quotas.DeleteNamespace(name)
 }
 func (s sink) SetNamespace(n *metav1.PartialObjectMetadata) {
-	tenant := n.Labels[redoubt.TenantLabel]
-	s.clients.SetNamespace(n.Name, tenant)
-	s.quotas.SetNamespace(n.Name, tenant, quota.Read(n.Annotations))
+	s.clients.SetNamespace(n.Name, clients.TenantOf(n))
+	s.quotas.SetNamespace(n.Name, n.Labels[redoubt.TenantLabel], quota.Read(n.Annotations))
 }
 func (s sink) SetPod(p *corev1.Pod) {
 	s.clients.SetPod(p)

@@ -60,6 +60,8 @@ func told(tenant *redoubt.Tenant, resolved *resolution) map[string]string {
 		redoubt.ClosedClassesAnnotation: strings.TrimSuffix(closed.String(), "\n"),
 		redoubt.RequestsAnnotation:      number(tenant.Spec.Gateway.RequestsPerSecond),
 		redoubt.ColdStartsAnnotation:    number(tenant.Spec.Gateway.ColdStarts),
+		redoubt.CallsToAnnotation:       strings.Join(tenant.Spec.Calls.To, ","),
+		redoubt.CallsFromAnnotation:     strings.Join(tenant.Spec.Calls.From, ","),
 	}
 }
 

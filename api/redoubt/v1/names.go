@@ -24,6 +24,11 @@ const (
 	// services get through a gateway; absent where nothing does.
 	RequestsAnnotation   = "tenant.redoubt.dev/requests-per-second"
 	ColdStartsAnnotation = "tenant.redoubt.dev/cold-starts"
+	// CallsToAnnotation lists the tenants whose services the namespace's pods may
+	// call, CallsFromAnnotation those whose pods may call its services, with
+	// commas.
+	CallsToAnnotation   = "tenant.redoubt.dev/calls-to"
+	CallsFromAnnotation = "tenant.redoubt.dev/calls-from"
 	// ClosedClassesAnnotation has a line NAME=REASON for each other class.
 	ClosedClassesAnnotation = "tenant.redoubt.dev/closed-classes"
 )

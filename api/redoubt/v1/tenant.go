@@ -68,6 +68,29 @@ type TenantSpec struct {
 	// Gateway bounds what the services of all namespaces together get through
 	// each gateway.
 	Gateway TenantGateway `json:"gateway,omitempty"`
+	// Calls opens the wall between tenants for calls of services through the
+	// gateway. One passes where both tenants say so: the caller's in to, the
+	// other's in from.
+	Calls TenantCalls `json:"calls,omitempty"`
+}
+
+// TenantCalls are tenants by name; a tenant's own services are always open to
+// its pods.
+type TenantCalls struct {
+	// To are those whose services this tenant's pods may call.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	To []string `json:"to,omitempty"`
+	// From are those whose pods may call this tenant's services.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z]([-a-z0-9]*[a-z0-9])?$`
+	From []string `json:"from,omitempty"`
 }
 
 // TenantGateway is what is let through at most; what is not named is not

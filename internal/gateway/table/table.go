@@ -45,7 +45,7 @@ const TagHeader = "Knative-Serving-Tag"
 type Table struct {
 	domain, clusterDomain string
 	waits                 func(*balance.Revision)
-	admits                func(client netip.Addr, namespace string) bool
+	admits                Admits
 	tenant                func(namespace string) balance.Tenant
 
 	mu        sync.RWMutex
@@ -57,11 +57,14 @@ type Table struct {
 	revisions map[types.NamespacedName]*balance.Revision
 }
 
+// Admits returns nil where a client may call the services of a namespace.
+type Admits func(client netip.Addr, namespace string) *balance.Refusal
+
 // New returns an empty table. Public names end in domain, names inside the
 // cluster in svc.clusterDomain, svc or nothing. Waits and tenant are given to
-// each revision (see balance.New); for clients that admits does not admit to a
-// namespace, the services there do not exist.
-func New(domain, clusterDomain string, waits func(*balance.Revision), admits func(client netip.Addr, namespace string) bool, tenant func(namespace string) balance.Tenant) *Table {
+// each revision (see balance.New). Whom admits refuses a namespace is not told
+// which services are there.
+func New(domain, clusterDomain string, waits func(*balance.Revision), admits Admits, tenant func(namespace string) balance.Tenant) *Table {
 	return &Table{
 		domain:        "." + domain,
 		clusterDomain: ".svc." + clusterDomain,
@@ -92,7 +95,12 @@ type Found struct {
 // Find returns the revision for one request. The error is a *balance.Refusal.
 func (t *Table) Find(q Query) (Found, error) {
 	e, tag, by := t.entry(&q)
-	if e == nil || !by.opens() && e.local && t.fromOutside(&q) || !t.admits(q.Client, e.name.Namespace) {
+	if namespace := t.namespaceOf(&q, e); namespace != "" {
+		if refusal := t.admits(q.Client, namespace); refusal != nil {
+			return Found{}, refusal
+		}
+	}
+	if e == nil || !by.opens() && e.local && t.fromOutside(&q) {
 		return Found{}, &balance.Refusal{Status: http.StatusNotFound, Message: fmt.Sprintf(
 			"no service answers to the host %q: the names are NAME.NAMESPACE%s", shortened(q.Host), t.domain)}
 	}
@@ -114,6 +122,20 @@ func (t *Table) Find(q Query) (Found, error) {
 		found.Guard = by.guard
 	}
 	return found, nil
+}
+
+// namespaceOf is the namespace that a request is for: the one that the host
+// names where there is no such service, and empty where it names none.
+func (t *Table) namespaceOf(q *Query, e *entry) string {
+	if e != nil {
+		return e.name.Namespace
+	}
+	name, _ := t.strip(q.Host)
+	_, namespace, _ := strings.Cut(name, ".")
+	if strings.Contains(namespace, ".") {
+		return "" // longer than the platform's own names
+	}
+	return shortened(namespace)
 }
 
 // Certificate is the guard of the trigger whose certificate is to be shown to

@@ -34,9 +34,11 @@ func stripNamespace(o any) (any, error) {
 		return o, nil
 	}
 	stripped := &metav1.PartialObjectMetadata{TypeMeta: n.TypeMeta, ObjectMeta: meta(&n.ObjectMeta, redoubt.TenantLabel)}
-	for _, limit := range []string{redoubt.RequestsAnnotation, redoubt.ColdStartsAnnotation} {
-		if value, ok := n.Annotations[limit]; ok {
-			metav1.SetMetaDataAnnotation(&stripped.ObjectMeta, limit, value)
+	for _, key := range []string{
+		redoubt.ResolvedAnnotation, redoubt.RequestsAnnotation, redoubt.ColdStartsAnnotation, redoubt.CallsToAnnotation, redoubt.CallsFromAnnotation,
+	} {
+		if value, ok := n.Annotations[key]; ok {
+			metav1.SetMetaDataAnnotation(&stripped.ObjectMeta, key, value)
 		}
 	}
 	return stripped, nil
