@@ -63,6 +63,7 @@ func TestServiceInEveryClass(t *testing.T) {
 // A revision that cannot become ready says why, has no instances once its time
 // is over, and leaves the one before it serving.
 func TestRevisionThatFails(t *testing.T) {
+	shell(t)
 	ns := namespace(t)
 	for name, fault := range map[string]struct {
 		reason string

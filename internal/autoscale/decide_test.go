@@ -39,7 +39,7 @@ func story(s Settings, load []float64) []int32 {
 		}
 		w.Add(now, value)
 		m := Measures{
-			Stable: w.Average(now, s.Stable), Panic: w.Average(now, s.Panic),
+			Stable: w.Average(now, s.Stable, false), Panic: w.Average(now, s.Panic, false),
 			Waiting: value > 0 && want == 0, Ready: want, LastRequest: last,
 		}
 		want, memory = Decide(s, m, memory, now)
@@ -185,10 +185,10 @@ func TestFrozenInstancesAreKept(t *testing.T) {
 func TestAverageForgetsAndDoesNotDilute(t *testing.T) {
 	var w Window
 	w.Add(start, 6)
-	if got := w.Average(start, time.Minute); got != 6 {
+	if got := w.Average(start, time.Minute, false); got != 6 {
 		t.Errorf("one second of load averages %v", got)
 	}
-	if got := w.Average(start.Add(2*time.Minute), time.Minute); got != 0 {
+	if got := w.Average(start.Add(2*time.Minute), time.Minute, false); got != 0 {
 		t.Errorf("after two quiet minutes the average is %v", got)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -35,7 +36,10 @@ type Scaler struct {
 	// Gateways are the admin addresses, host:port.
 	Gateways []string
 	Log      logr.Logger
+	// Events says of a revision why it is not scaled.
+	Events events.EventRecorder
 
+	measured  time.Time // when the metrics API was asked last; of Start alone
 	mu        sync.Mutex
 	revisions map[types.NamespacedName]*Tracker // guarded by mu
 }
@@ -147,6 +151,7 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 		s.Log.Error(err, "list routes")
 		return
 	}
+	s.measureAll(ctx, revisions.Items, now)
 	present := map[types.NamespacedName]bool{}
 	for i := range revisions.Items {
 		rev := &revisions.Items[i]

@@ -11,7 +11,10 @@ import (
 type Tracker struct {
 	concurrency, requests Window
 	lastRequest           time.Time
-	memory                Memory
+	use                   Use
+	// judged is the time of the last measurement that was decided by.
+	judged time.Time
+	memory Memory
 	// isNew says that nothing has been decided yet.
 	isNew bool
 }
@@ -29,9 +32,15 @@ func (t *Tracker) Report(r load.RevisionLoad, now time.Time) {
 	}
 }
 
+// Measured adds what the cluster says that the instances take.
+func (t *Tracker) Measured(u Use) { t.use = u }
+
 // Want decides how many instances there should be, where desired are wanted so
 // far and ready of them are. While a request waits, none is taken away.
 func (t *Tracker) Want(s Settings, desired, ready int32, waiting bool, now time.Time) int32 {
+	if s.Metric.Resource() {
+		return t.wantByUse(s, desired, ready, now)
+	}
 	window := &t.concurrency
 	if s.Metric == RPS {
 		window = &t.requests
@@ -45,8 +54,8 @@ func (t *Tracker) Want(s Settings, desired, ready int32, waiting bool, now time.
 	}
 	t.isNew = false
 	want, memory := Decide(s, Measures{
-		Stable:      window.Average(now, s.Stable),
-		Panic:       window.Average(now, s.Panic),
+		Stable:      window.Average(now, s.Stable, s.Weighted),
+		Panic:       window.Average(now, s.Panic, s.Weighted),
 		Waiting:     waiting,
 		Ready:       ready,
 		LastRequest: t.lastRequest,
@@ -54,6 +63,24 @@ func (t *Tracker) Want(s Settings, desired, ready int32, waiting bool, now time.
 	t.memory = memory
 	if waiting {
 		want = max(want, desired)
+	}
+	return want
+}
+
+// wantByUse decides once for every measurement, and keeps what was decided
+// until the next.
+func (t *Tracker) wantByUse(s Settings, desired, ready int32, now time.Time) int32 {
+	want := desired
+	if t.use.At.After(t.judged) {
+		t.judged = t.use.At
+		want, t.memory = DecideByUse(s, t.use, ready, t.memory, now)
+	}
+	if s.Min == 0 && now.Sub(t.lastRequest) >= s.Stable+s.Retention {
+		return 0 // no route leads to it, and nobody asks for it
+	}
+	want = max(want, s.Min, 1)
+	if s.Max > 0 {
+		want = min(want, s.Max)
 	}
 	return want
 }

@@ -1,6 +1,9 @@
 package autoscale
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // maxWindow is the longest window that a revision may ask for.
 const maxWindow = time.Hour
@@ -26,20 +29,30 @@ func (w *Window) Add(at time.Time, value float64) {
 	}
 }
 
-// Average is the mean over the window that ends at now. A second without a
+// eldest is what the first second of a weighted window counts for, beside the
+// last one.
+const eldest = 0.001
+
+// Average is the mean over the window that ends at now; where it is weighted,
+// what a second counts for falls exponentially with its age. A second without a
 // report counts as zero, but not the time before the first one: a new
 // revision is not thought idle because it is new.
-func (w *Window) Average(now time.Time, length time.Duration) float64 {
+func (w *Window) Average(now time.Time, length time.Duration, weighted bool) float64 {
 	if len(w.seconds) == 0 {
 		return 0
 	}
 	seconds := int64(length.Seconds())
-	var sum float64
-	for s := now.Unix() - seconds + 1; s <= now.Unix(); s++ {
-		sum += w.seconds[s]
+	decay := 1.0
+	if weighted {
+		decay = math.Pow(eldest, 1/float64(seconds))
 	}
 	if age := now.Unix() - w.first.Unix() + 1; age < seconds {
 		seconds = max(age, 1)
 	}
-	return sum / float64(seconds)
+	var sum, weights float64
+	for age, weight := int64(0), 1.0; age < seconds; age, weight = age+1, weight*decay {
+		sum += weight * w.seconds[now.Unix()-age]
+		weights += weight
+	}
+	return sum / weights
 }

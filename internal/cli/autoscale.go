@@ -27,7 +27,8 @@ calls at one time need.`,
 	cmd.AddCommand(
 		newAutoscaleWrite(a, "create", "Bound a function's instances, and say what to scale it on",
 			`  redoubt autoscale create hello --min 1 --max 5
-  redoubt autoscale create hello --max 20 --metric qps --value 50`),
+  redoubt autoscale create hello --max 20 --metric qps --value 50
+  redoubt autoscale create hello --max 4 --metric cpu --value 70`),
 		newAutoscaleWrite(a, "update", "Change how a function is scaled as the flags say", `  redoubt autoscale update hello --max 10`),
 		newList(a, lister{use: "list [NAME]", short: "List functions whose scale is bounded", kind: "function", list: functions, table: tableOfScales}),
 		newAutoscaleDelete(a),
@@ -36,7 +37,7 @@ calls at one time need.`,
 }
 
 // scaleAnnotations are those that autoscale writes into a function's template.
-var scaleAnnotations = []string{serving.MinScaleAnnotation, serving.MaxScaleAnnotation, serving.MetricAnnotation, serving.TargetAnnotation}
+var scaleAnnotations = []string{serving.MinScaleAnnotation, serving.MaxScaleAnnotation, serving.ClassAnnotation, serving.MetricAnnotation, serving.TargetAnnotation}
 
 func scaleOf(fn *kubeless.Function) *map[string]string {
 	return &fn.Spec.Deployment.Spec.Template.Annotations
@@ -97,6 +98,9 @@ func newAutoscaleWrite(a *app, verb, short, example string) *cobra.Command {
 			if verb == "create" && autoscales(fn) {
 				return fmt.Errorf("function '%s' is scaled already; change that with: redoubt autoscale update %s", fn.Name, fn.Name)
 			}
+			if metric, ok := wanted[serving.MetricAnnotation]; ok {
+				setMetricsClass(scaleOf(fn), metric)
+			}
 			for name, value := range wanted {
 				setKey(scaleOf(fn), name, value)
 			}
@@ -114,7 +118,7 @@ func newAutoscaleWriter(w *scaleWriter) *cobra.Command {
 	w.set = cmd.Flags()
 	w.set.IntVar(&w.min, "min", 0, "least number of instances; 0 is none while nobody calls")
 	w.set.IntVar(&w.max, "max", 0, "greatest number of instances; 0 is no bound")
-	w.set.StringVar(&w.metric, "metric", "", "what to scale on: qps (calls a second) or concurrency (calls at one time)")
+	w.set.StringVar(&w.metric, "metric", "", "what to scale on: qps (calls a second), concurrency (calls at one time), or cpu (percent of what an instance asks for)")
 	w.set.StringVar(&w.value, "value", "", "value of the metric to keep per instance")
 	return cmd
 }
@@ -136,9 +140,9 @@ func (w *scaleWriter) annotations() (map[string]string, error) {
 	case "concurrency":
 		wanted[serving.MetricAnnotation] = string(autoscale.Concurrency)
 	case "cpu":
-		return nil, errors.New("--metric cpu: instances are counted by what is asked of them, before it takes processor time; use --metric concurrency, or --metric qps with --value")
+		wanted[serving.MetricAnnotation] = string(autoscale.CPUUse)
 	default:
-		return nil, fmt.Errorf("--metric %q is neither qps nor concurrency", w.metric)
+		return nil, fmt.Errorf("--metric %q is none of qps, concurrency and cpu", w.metric)
 	}
 	if w.set.Changed("value") {
 		if n, err := strconv.ParseFloat(w.value, 64); err != nil || n <= 0 {

@@ -20,9 +20,9 @@ func TestScaleAnnotations(t *testing.T) {
 		}},
 		{args: []string{"--metric", "concurrency"}, wants: map[string]string{serving.MetricAnnotation: "concurrency"}},
 		{says: "say how to scale"},
-		{args: []string{"--metric", "cpu", "--value", "50"}, says: "use --metric concurrency"},
+		{args: []string{"--metric", "cpu", "--value", "50"}, wants: map[string]string{serving.MetricAnnotation: "cpu", serving.TargetAnnotation: "50"}},
 		{args: []string{"--metric", "qps"}, says: "needs --value"},
-		{args: []string{"--metric", "memory"}, says: "neither qps nor concurrency"},
+		{args: []string{"--metric", "memory"}, says: "none of qps, concurrency and cpu"},
 		{args: []string{"--value", "-1"}, says: "no number above zero"},
 		{args: []string{"--value", "half"}, says: "no number above zero"},
 	} {

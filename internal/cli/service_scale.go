@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/autoscale"
 )
 
 // autoscalingPrefix begins the annotations that steer the scale; they belong
@@ -22,7 +23,7 @@ func (f *serviceFlags) registerScale(flags *pflag.FlagSet) {
 	flags.IntVar(&f.scaleActivation, "scale-activation", 0, "least number of instances above zero")
 	flags.IntVar(&f.scaleTarget, "scale-target", 0, "value of the metric to keep per instance")
 	flags.IntVar(&f.scaleUtilization, "scale-utilization", 0, "percentage of the target to use before more are started")
-	flags.StringVar(&f.scaleMetric, "scale-metric", "", "what to scale on: concurrency or rps")
+	flags.StringVar(&f.scaleMetric, "scale-metric", "", "what to scale on: concurrency or rps, which are asked of instances, or cpu (percent of the request) or memory (MiB), which they take")
 	flags.StringVar(&f.window, "scale-window", "", "time that the metric is averaged over, as 60s")
 	flags.StringVar(&f.scaleDownDelay, "scale-down-delay", "", "time that fewer instances must have been enough, as 30s")
 	flags.StringVar(&f.podRetention, "scale-to-zero-retention", "", "time that the last instance stays when there is no more work, as 10m")
@@ -48,6 +49,9 @@ func (f *serviceFlags) applyScale(svc *serving.Service) error {
 			setKey(annotations, a.annotation, a.value)
 		}
 	}
+	if f.set.Changed("scale-metric") {
+		setMetricsClass(annotations, f.scaleMetric)
+	}
 	if !f.set.Changed("scale") {
 		return nil
 	}
@@ -68,4 +72,13 @@ func (f *serviceFlags) applyScale(svc *serving.Service) error {
 		setKey(annotations, annotation, value)
 	}
 	return nil
+}
+
+// setMetricsClass names the class of autoscaler that knows the metric.
+func setMetricsClass(annotations *map[string]string, metric string) {
+	if autoscale.Metric(metric).Resource() {
+		setKey(annotations, serving.ClassAnnotation, serving.ClassHPA)
+		return
+	}
+	delete(*annotations, serving.ClassAnnotation)
 }

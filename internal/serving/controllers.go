@@ -87,7 +87,10 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
 		},
 		func(mgr ctrl.Manager) error {
-			return mgr.Add(&autoscale.Scaler{Client: mgr.GetClient(), Gateways: opts.Gateways, Log: mgr.GetLogger().WithName("autoscale")})
+			return mgr.Add(&autoscale.Scaler{
+				Client: mgr.GetClient(), Gateways: opts.Gateways,
+				Log: mgr.GetLogger().WithName("autoscale"), Events: mgr.GetEventRecorder("redoubt-autoscaler"),
+			})
 		},
 	} {
 		if err := add(mgr); err != nil {

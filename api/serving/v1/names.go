@@ -59,6 +59,8 @@ const (
 	InitialScaleAnnotation      = "autoscaling.knative.dev/initial-scale"
 	ActivationScaleAnnotation   = "autoscaling.knative.dev/activation-scale"
 	ScaleDownDelayAnnotation    = "autoscaling.knative.dev/scale-down-delay"
+	ClassAnnotation             = "autoscaling.knative.dev/class"
+	AggregationAnnotation       = "autoscaling.knative.dev/metric-aggregation-algorithm"
 	MetricAnnotation            = "autoscaling.knative.dev/metric"
 	TargetAnnotation            = "autoscaling.knative.dev/target"
 	TargetUtilizationAnnotation = "autoscaling.knative.dev/target-utilization-percentage"
@@ -66,6 +68,13 @@ const (
 	PanicWindowAnnotation       = "autoscaling.knative.dev/panic-window-percentage"
 	PanicThresholdAnnotation    = "autoscaling.knative.dev/panic-threshold-percentage"
 	RetentionAnnotation         = "autoscaling.knative.dev/scale-to-zero-pod-retention-period"
+)
+
+// The classes of autoscaler: by what is asked of instances, and by what they
+// take of processors or memory.
+const (
+	ClassKPA = "kpa.autoscaling.knative.dev"
+	ClassHPA = "hpa.autoscaling.knative.dev"
 )
 
 // Defaults of what a revision leaves out.
