@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 
 	"redoubt.dev/redoubt/internal/cluster"
+	"redoubt.dev/redoubt/internal/sandbox"
 	"redoubt.dev/redoubt/test/platform"
 )
 
@@ -309,8 +310,9 @@ func TestPodGroupHoldsOverhead(t *testing.T) {
 	}
 }
 
-// What a class cannot do, and admission does not know of, keeps the pod from
-// starting, with the reason: it never runs without what it asked for.
+// What a class cannot do keeps the pod from starting, with the reason, where
+// admission does not know of it: it never runs without what it asked for. Here the
+// classes are others of the same handlers, of which nothing is declared.
 func TestWhatAClassLacksIsRefused(t *testing.T) {
 	ns := namespace(t)
 	setting := func(pod *corev1.Pod) {
@@ -318,19 +320,19 @@ func TestWhatAClassLacksIsRefused(t *testing.T) {
 	}
 	ownUsers := func(pod *corev1.Pod) { pod.Spec.HostUsers = new(bool) }
 	for _, test := range []struct {
-		class string
-		ask   func(*corev1.Pod)
-		says  string
+		handler string
+		ask     func(*corev1.Pod)
+		says    string
 	}{
 		{"gvisor", setting, `gVisor's kernel has no setting "kernel.shm_rmid_forced"`},
 		{"gvisor", ownUsers, "user namespaces"},
 		{"microvm", ownUsers, "user namespaces"},
 	} {
-		pod := idle(test.class)
+		pod := idle(newClass(t, func(c *nodev1.RuntimeClass) { c.Handler = test.handler }).Name)
 		test.ask(pod)
 		pod = create(t, ns, pod)
 		if message := event(t, pod, "FailedCreatePodSandBox"); !strings.Contains(message, test.says) {
-			t.Errorf("%s: the event does not say %q: %s", test.class, test.says, message)
+			t.Errorf("%s: the event does not say %q: %s", test.handler, test.says, message)
 		}
 	}
 	for _, class := range []string{"runc", "microvm"} { // which have the setting
@@ -338,4 +340,51 @@ func TestWhatAClassLacksIsRefused(t *testing.T) {
 		setting(pod)
 		running(t, create(t, ns, pod))
 	}
+}
+
+// What a class cannot do is refused when a pod is changed to ask for it, and what
+// asks for it already can be changed in other ways.
+func TestWhatAClassLacksIsJudgedWhenItIsNew(t *testing.T) {
+	ns, class := namespace(t), newClass(t, nil)
+	const deployment = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: %s, labels: {n: %q}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec: {runtimeClassName: %s, hostPID: %t, containers: [{name: c, image: localhost/redoubt/pause}]}
+`
+	shared.Apply(t, fmt.Sprintf(deployment, ns, "1", class.Name, true))
+	lacks := func(annotation, what string) {
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, annotation, what)
+		if _, err := shared.Cluster.NodeV1().RuntimeClasses().Patch(t.Context(), class.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asking, silent := idle(class.Name), idle(class.Name)
+	asking.Spec.HostPID = true
+	answers := func(want string) {
+		t.Helper()
+		platform.Eventually(t, "the answer is "+want, func() error {
+			_, err := shared.Cluster.CoreV1().Pods(ns).Create(t.Context(), asking, dryRun)
+			if got := fmt.Sprint(err); !strings.Contains(got, want) {
+				return fmt.Errorf("it is %s", got)
+			}
+			return nil
+		})
+	}
+	answers("<nil>")
+	lacks(sandbox.DeclaredLacksAnnotation, "hostIPC=no such memory\nhostPID=others are hidden")
+	answers(fmt.Sprintf("spec.hostPID: the class %q cannot do it: others are hidden; leave it out, or name a class that can", class.Name))
+	shared.Apply(t, fmt.Sprintf(deployment, ns, "2", class.Name, true)) // as it was
+	shared.Apply(t, fmt.Sprintf(deployment, ns, "2", class.Name, false))
+	shared.Refuse(t, fmt.Sprintf(deployment, ns, "2", class.Name, true), "spec.template.spec.hostPID", "others are hidden")
+	if _, err := shared.Cluster.CoreV1().Pods(ns).Create(t.Context(), silent, dryRun); err != nil {
+		t.Errorf("a pod that asks for nothing: %v", err)
+	}
+	lacks(sandbox.LacksAnnotation, "") // it was measured, and can
+	answers("<nil>")
 }

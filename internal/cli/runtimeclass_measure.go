@@ -1,17 +1,19 @@
 package cli
 
 import (
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
-	"k8s.io/client-go/kubernetes"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"redoubt.dev/redoubt/internal/image"
-	"redoubt.dev/redoubt/internal/image/store"
+	"redoubt.dev/redoubt/internal/cluster"
 	"redoubt.dev/redoubt/internal/probe"
 	"redoubt.dev/redoubt/internal/probe/measure"
 )
@@ -21,69 +23,54 @@ func newRuntimeClassMeasure(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "measure [NAME...]",
 		Short: "Find out what pods of each class can do, and write it down with the class",
-		Long: `Find out what pods of each class can do, on each node, by running a program in two
-pods: one that says nothing of its security, and one that is given everything.
-"runtimeclass describe" shows what was found.`,
+		Long: `Find out what pods of each class can do, on each node, by running a program in
+pods: one that says nothing of its security, one that is given everything, and one
+for each field that not every class can do. "runtimeclass describe" shows what was
+found, and what a class cannot do is refused to its pods from then on.
+
+An instance that boots does so by itself for what was not measured with its
+versions.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			inst, err := a.instance()
 			if err != nil {
 				return usage(err)
-			}
-			recipe, err := image.Probe()
-			if err != nil {
-				return err
-			}
-			if err := a.withImages(cmd.Context(), func(images *store.Store) error {
-				return image.Ensure(cmd.Context(), images, recipe, steps(cmd.ErrOrStderr()))
-			}); err != nil {
-				return err
 			}
 			f.kubeconfig = inst.Kubeconfig() // the one whose node has the image
 			c, err := f.connect(cmd)
 			if err != nil {
 				return err
 			}
-			return c.measure(cmd, names, recipe.Name)
+			if err := c.knowsClasses(cmd.Context(), names); err != nil {
+				return err
+			}
+			const many = 12 // somebody waits
+			p, err := cluster.Prober(cmd.Context(), inst, many, steps(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			return p.Each(cmd.Context(), func(class *nodev1.RuntimeClass, _ *corev1.Node) bool {
+				return len(names) == 0 || slices.Contains(names, class.Name)
+			}, func(class, node string) {
+				fmt.Fprintf(cmd.OutOrStdout(), "Class '%s' is measured on node %s.\n", class, node)
+			})
 		},
 		ValidArgsFunction: complete(f, runtimeClasses),
 	}
 	return cmd
 }
 
-// measure runs the probe in the classes of these names, or in all that a node
-// offers.
-func (c *connection) measure(cmd *cobra.Command, names []string, image string) error {
-	nodes, err := c.nodes(cmd.Context())
-	if err != nil {
-		return err
-	}
-	var classes nodev1.RuntimeClassList
-	if err := c.List(cmd.Context(), &classes); err != nil {
-		return err
-	}
+// knowsClasses fails where one of the names is no class's.
+func (c *connection) knowsClasses(ctx context.Context, names []string) error {
 	for _, name := range names {
-		if !slices.ContainsFunc(classes.Items, func(class nodev1.RuntimeClass) bool { return class.Name == name }) {
+		err := c.Get(ctx, client.ObjectKey{Name: name}, &nodev1.RuntimeClass{})
+		if apierrors.IsNotFound(err) {
 			return fmt.Errorf("there is no runtime class '%s'; see: redoubt runtimeclass list", name)
 		}
-	}
-	cluster, err := kubernetes.NewForConfig(c.config)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, class := range classes.Items {
-		if len(names) > 0 && !slices.Contains(names, class.Name) {
-			continue
-		}
-		for _, node := range nodes.offering(&class) {
-			if err := measure.Class(cmd.Context(), cluster, &class, node.Name, image); err != nil {
-				failed = errors.Join(failed, err)
-				continue
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "Class '%s' is measured on node %s.\n", class.Name, node.Name)
+		if err != nil {
+			return err
 		}
 	}
-	return failed
+	return nil
 }
 
 // measured writes what was found out of a class.
@@ -95,7 +82,14 @@ func (d description) measured(class *nodev1.RuntimeClass) error {
 	for _, node := range slices.Sorted(maps.Keys(nodes)) {
 		m := nodes[node]
 		part := d.attribute("Measured on "+node, age(m.At)+" ago")
+		part.attribute("with", m.Versions)
 		part.attribute("kernel", m.Default.Kernel)
+		for _, field := range slices.Sorted(maps.Keys(m.Fields)) {
+			part.attribute("spec."+field, yesOrNo(m.Fields[field]))
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.Default.Sysctls)) {
+			part.attribute("sysctl "+name, yesOrNo(m.Default.Sysctls[name]))
+		}
 		for _, what := range slices.Sorted(maps.Keys(m.Default.Can)) {
 			part.attribute(what, found(m.Default.Can[what], m.Privileged.Can[what]))
 		}
@@ -111,5 +105,12 @@ func found(byDefault, privileged string) string {
 	case privileged == probe.Works:
 		return "privileged pods only"
 	}
-	return "no: " + privileged
+	return "no: " + cmp.Or(privileged, byDefault)
+}
+
+func yesOrNo(answer string) string {
+	if answer == probe.Works {
+		return "yes"
+	}
+	return "no: " + answer
 }

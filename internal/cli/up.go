@@ -49,6 +49,7 @@ runs changes nothing.`,
 	prefixVar(flags, &opts.PodRange, "pod-range", "addresses of pods")
 	prefixVar(flags, &opts.ServiceRange, "service-range", "addresses of services")
 	flags.BoolVar(&opts.Bare, "bare", false, "boot Kubernetes alone, without Redoubt's roles")
+	flags.BoolVar(&opts.Measure, "measure", opts.Measure, "find out, once the platform is ready, what pods of each class can do")
 	flags.DurationVar(&opts.Wait, "wait", opts.Wait, "how long the boot may take")
 	flags.BoolVar(&detach, "detach", false, "return once the platform is ready")
 	return cmd

@@ -83,6 +83,9 @@ func (b *boot) serve(ctx context.Context, ready func(instance.State)) error {
 		return err
 	}
 	ready(state)
+	if b.opts.Measure && !b.opts.Bare {
+		b.background.add(func() error { b.measure(ctx); return nil })
+	}
 	<-ctx.Done()
 	return nil
 }

@@ -80,7 +80,7 @@ func detached(inst instance.Instance, opts Options, log *os.File) (*exec.Cmd, er
 		"--name="+inst.Name, "--data-dir="+inst.DataDir,
 		fmt.Sprintf("--http-port=%d", opts.HTTPPort), fmt.Sprintf("--api-port=%d", opts.APIPort),
 		"--pod-range="+opts.PodRange.String(), "--service-range="+opts.ServiceRange.String(),
-		fmt.Sprintf("--bare=%t", opts.Bare), "--wait="+opts.Wait.String())
+		fmt.Sprintf("--bare=%t", opts.Bare), fmt.Sprintf("--measure=%t", opts.Measure), "--wait="+opts.Wait.String())
 	cmd.Stderr = log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

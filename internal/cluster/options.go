@@ -18,6 +18,8 @@ type Options struct {
 	ServiceRange netip.Prefix
 	// Bare boots Kubernetes without Redoubt's roles.
 	Bare bool
+	// Measure finds out, once the instance is ready, what its classes can do.
+	Measure bool
 	// Wait is how long the whole boot may take.
 	Wait time.Duration
 }
@@ -29,6 +31,7 @@ var Defaults = Options{
 	APIPort:      6443,
 	PodRange:     netip.MustParsePrefix("198.18.0.0/16"),
 	ServiceRange: netip.MustParsePrefix("198.19.0.0/16"),
+	Measure:      true,
 	Wait:         2 * time.Minute,
 }
 

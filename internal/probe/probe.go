@@ -28,11 +28,14 @@ type Report struct {
 	Boot string `json:"boot,omitempty"`
 	// Can has each attempt's answer.
 	Can map[string]string `json:"can"`
+	// Sysctls has the answer for each of the kernel's settings that pods may
+	// change.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
 // Run makes all attempts.
 func Run() Report {
-	r := Report{Can: map[string]string{}}
+	r := Report{Can: map[string]string{}, Sysctls: settings()}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {
 		r.Kernel = unix.ByteSliceToString(name.Release[:])
@@ -41,10 +44,7 @@ func Run() Report {
 		r.Boot = strings.TrimSpace(string(boot))
 	}
 	for name, try := range attempts {
-		r.Can[name] = Works
-		if err := try(); err != nil {
-			r.Can[name] = err.Error()
-		}
+		r.Can[name] = answer(try())
 	}
 	return r
 }

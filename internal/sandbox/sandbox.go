@@ -20,6 +20,14 @@ import (
 // stands between its pods and their node.
 const IsolationLabel = "redoubt.dev/isolation"
 
+// What admission refuses to pods of a class stands in these annotations of its
+// RuntimeClass, a line FIELD=REASON for each field of a pod's specification: what
+// was measured, and until then what was declared.
+const (
+	LacksAnnotation         = "redoubt.dev/lacks"
+	DeclaredLacksAnnotation = "redoubt.dev/declared-lacks"
+)
+
 // Isolation is a value of IsolationLabel.
 type Isolation string
 

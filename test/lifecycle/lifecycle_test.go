@@ -22,9 +22,9 @@ import (
 
 // boot boots an instance that is ended and removed with the test, if the test
 // has not done so.
-func boot(t *testing.T, name string) *platform.Platform {
+func boot(t *testing.T, name string, flags ...string) *platform.Platform {
 	t.Helper()
-	p, err := platform.Boot(name)
+	p, err := platform.Boot(name, flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
