@@ -79,15 +79,14 @@ func readyOf(tenant *redoubt.Tenant) metav1.Condition {
 	return *c
 }
 
-// useOf is what the pods of all namespaces use, of the namespaces' quotas
-// together.
+// useOf is what the pods of all namespaces use of the quota, those that wait
+// for room among them.
 func useOf(tenant *redoubt.Tenant) (cpu, memory, pods string) {
-	used, quota, namespaces := &tenant.Status.Used, &tenant.Spec.Quota, int64(len(tenant.Status.Namespaces))
-	return share(used.CPU, quota.CPU, namespaces), share(used.Memory, quota.Memory, namespaces),
-		share(count(used.Pods), count(quota.Pods), namespaces)
+	used, quota := &tenant.Status.Used, &tenant.Spec.Quota
+	return share(used.CPU, quota.CPU, 1), share(used.Memory, quota.Memory, 1), share(count(used.Pods), count(quota.Pods), 1)
 }
 
-// share is USED/MOST, where each namespace may use most; what is not bounded
+// share is USED/MOST, where each of so many namespaces may use most; what is not bounded
 // is not counted.
 func share(used, most *resource.Quantity, namespaces int64) string {
 	if most == nil {
@@ -133,7 +132,7 @@ func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *red
 	}
 	d.section()
 	cpu, memory, pods := useOf(tenant)
-	used := d.attribute("Used of all namespaces' quotas", "")
+	used := d.attribute("Used in all namespaces", "")
 	used.attribute("CPU", cpu)
 	used.attribute("Memory", memory)
 	used.attribute("Pods", pods)

@@ -41,6 +41,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving/routing"
 	"redoubt.dev/redoubt/internal/serving/service"
 	"redoubt.dev/redoubt/internal/tenant"
+	"redoubt.dev/redoubt/internal/tenant/gate"
 	"redoubt.dev/redoubt/internal/trigger"
 )
 
@@ -77,6 +78,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		class.AddIsolation,
 		function.Add,
 		tenant.Add,
+		gate.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},

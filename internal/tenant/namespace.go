@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/internal/tenant/gate"
 )
 
 // Pod Security levels (KEP-2579) and the label that enforces one.
@@ -60,9 +61,18 @@ func told(tenant *redoubt.Tenant, resolved *resolution) map[string]string {
 		redoubt.ClosedClassesAnnotation: strings.TrimSuffix(closed.String(), "\n"),
 		redoubt.RequestsAnnotation:      number(tenant.Spec.Gateway.RequestsPerSecond),
 		redoubt.ColdStartsAnnotation:    number(tenant.Spec.Gateway.ColdStarts),
+		redoubt.BoundedAnnotation:       bounded(&tenant.Spec.Quota),
 		redoubt.CallsToAnnotation:       strings.Join(tenant.Spec.Calls.To, ","),
 		redoubt.CallsFromAnnotation:     strings.Join(tenant.Spec.Calls.From, ","),
 	}
+}
+
+// bounded is "true" where pods have to wait for their turn, else empty.
+func bounded(q *redoubt.TenantQuota) string {
+	if len(gate.Hard(q)) > 0 {
+		return "true"
+	}
+	return ""
 }
 
 // number is empty for none.
@@ -111,6 +121,9 @@ func (r *reconciler) forget(ctx context.Context, ns *corev1.Namespace, free bool
 		return err
 	}
 	if free {
+		if err := r.openGates(ctx, ns.Name); err != nil {
+			return err
+		}
 		if err := r.bound(ctx, &redoubt.Tenant{}, ns.Name); err != nil {
 			return err
 		}
@@ -122,6 +135,21 @@ func (r *reconciler) forget(ctx context.Context, ns *corev1.Namespace, free bool
 		}
 	}
 	return r.mark(ctx, ns, nil, annotations)
+}
+
+// openGates lets pods start that waited for room in a quota that is theirs no
+// more.
+func (r *reconciler) openGates(ctx context.Context, namespace string) error {
+	var pods corev1.PodList
+	if err := r.live.List(ctx, &pods, client.InNamespace(namespace), client.MatchingFields{"status.phase": string(corev1.PodPending)}); err != nil {
+		return fmt.Errorf("list pods that wait: %w", err)
+	}
+	for i := range pods.Items {
+		if err := gate.Open(ctx, r.client, &pods.Items[i]); err != nil {
+			return fmt.Errorf("let pod %s start: %w", pods.Items[i].Name, err)
+		}
+	}
+	return nil
 }
 
 // mark sets and removes (nil) labels and annotations with a merge patch (RFC

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/internal/tenant/gate"
 )
 
 // Object is the name of each object that a tenant's namespaces get: the quota,
@@ -52,7 +53,7 @@ func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespac
 	}); err != nil {
 		return fmt.Errorf("keep default limits: %w", err)
 	}
-	if err := r.ensure(ctx, tenant, quota, true, func() {
+	if err := r.ensure(ctx, tenant, quota, tenant.Name != "", func() {
 		if !equality.Semantic.DeepEqual(quota.Spec.Hard, hard) {
 			quota.Spec.Hard = hard
 		}
@@ -82,15 +83,12 @@ func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj cli
 	return err
 }
 
+// hardOf bounds one namespace: by all that the tenant may have, which package
+// gate bounds over all of them.
 func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
-	hard := corev1.ResourceList{countedInvocations: *resource.NewQuantity(maxInvocations, resource.DecimalSI)}
-	if q.CPU != nil {
-		hard[corev1.ResourceLimitsCPU] = *q.CPU
-	}
-	if q.Memory != nil {
-		hard[corev1.ResourceLimitsMemory] = *q.Memory
-	}
-	for name, most := range map[corev1.ResourceName]*int64{corev1.ResourcePods: q.Pods, countedServices: q.Services, countedFunctions: q.Functions} {
+	hard := gate.Hard(q)
+	hard[countedInvocations] = *resource.NewQuantity(maxInvocations, resource.DecimalSI)
+	for name, most := range map[corev1.ResourceName]*int64{countedServices: q.Services, countedFunctions: q.Functions} {
 		if most != nil {
 			hard[name] = *resource.NewQuantity(*most, resource.DecimalSI)
 		}

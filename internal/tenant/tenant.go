@@ -30,7 +30,10 @@ import (
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 )
 
-type reconciler struct{ client client.Client }
+type reconciler struct {
+	client client.Client
+	live   client.Reader // asks the API server
+}
 
 // settle is how long a quota's use may change before the status is written
 // anew: pods come in bursts.
@@ -38,7 +41,7 @@ const settle = time.Second
 
 // Add registers the controller.
 func Add(mgr ctrl.Manager) error {
-	r := &reconciler{client: mgr.GetClient()}
+	r := &reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader()}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenant").
 		For(&redoubt.Tenant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).

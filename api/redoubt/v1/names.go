@@ -24,6 +24,8 @@ const (
 	// services get through a gateway; absent where nothing does.
 	RequestsAnnotation   = "tenant.redoubt.dev/requests-per-second"
 	ColdStartsAnnotation = "tenant.redoubt.dev/cold-starts"
+	// BoundedAnnotation is "true" where the quota bounds what pods take.
+	BoundedAnnotation = "tenant.redoubt.dev/bounded"
 	// CallsToAnnotation lists the tenants whose services the namespace's pods may
 	// call, CallsFromAnnotation those whose pods may call its services, with
 	// commas.
@@ -32,6 +34,10 @@ const (
 	// ClosedClassesAnnotation has a line NAME=REASON for each other class.
 	ClosedClassesAnnotation = "tenant.redoubt.dev/closed-classes"
 )
+
+// QuotaGate is the scheduling gate of pods that wait for room in the quota of
+// their tenant. Admission puts it there; the controller alone takes it off.
+const QuotaGate = "redoubt.dev/tenant-quota"
 
 // Who a tenant's users are: the platform's owner gives them certificates with
 // these names (redoubt tenant kubeconfig), or his own identity provider does.

@@ -62,8 +62,8 @@ type TenantSpec struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	Classes []string `json:"classes,omitempty"`
-	// Quota bounds each of the tenant's namespaces. What a class takes for
-	// itself (its overhead) counts.
+	// Quota bounds what the tenant has. What a class takes for itself (its
+	// overhead) counts.
 	Quota TenantQuota `json:"quota,omitempty"`
 	// Gateway bounds what the services of all namespaces together get through
 	// each gateway.
@@ -114,15 +114,17 @@ type TenantGateway struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.cpu) || !quantity(string(self.cpu)).isLessThan(quantity('0'))",message="cpu must not be negative"
 // +kubebuilder:validation:XValidation:rule="!has(self.memory) || !quantity(string(self.memory)).isLessThan(quantity('0'))",message="memory must not be negative"
 type TenantQuota struct {
-	// CPU and Memory bound the sum of the limits of all pods.
+	// CPU and Memory bound the sum of the limits of the pods of all of the
+	// tenant's namespaces. Pods for which there is no room wait; those that
+	// exceed it with the others of their namespace are refused.
 	CPU    *resource.Quantity `json:"cpu,omitempty"`
 	Memory *resource.Quantity `json:"memory,omitempty"`
-	// Pods bounds their number.
+	// Pods bounds their number, in the same way.
 	//
 	// +kubebuilder:validation:Minimum=0
 	Pods *int64 `json:"pods,omitempty"`
 	// Services and Functions bound the number of Knative's services, which those
-	// of functions are among, and of functions.
+	// of functions are among, and of functions, in each namespace.
 	//
 	// +kubebuilder:validation:Minimum=0
 	Services *int64 `json:"services,omitempty"`

@@ -24,12 +24,24 @@ func healthOf(pods []corev1.Pod, scaleErr error) health {
 	}
 	for _, pod := range pods {
 		if c := scheduled(pod); c != nil && c.Status == corev1.ConditionFalse {
-			h = h.failed(serving.ResourcesAvailable, c.Reason, c.Message)
+			h = h.unplaced(c)
 		}
 		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
 		for _, c := range statuses {
 			h = h.with(c)
 		}
+	}
+	return h
+}
+
+// unplaced adds that a pod has no node. One that waits at a gate has not failed:
+// every pod of a tenant with a quota does, for a moment.
+func (h health) unplaced(c *corev1.PodCondition) health {
+	if c.Reason != corev1.PodReasonSchedulingGated {
+		return h.failed(serving.ResourcesAvailable, c.Reason, c.Message)
+	}
+	if h.resources.Status == corev1.ConditionUnknown {
+		h.resources.Reason, h.resources.Message = c.Reason, "An instance waits for its turn in the tenant's quota; its events say what is lacking."
 	}
 	return h
 }

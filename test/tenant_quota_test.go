@@ -1,0 +1,98 @@
+package test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
+	"redoubt.dev/redoubt/test/platform"
+)
+
+// waits says whether a pod waits for room in its tenant's quota.
+func waits(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool { return g.Name == redoubt.QuotaGate })
+}
+
+// TestTenantsNamespacesShareAQuota makes, at the same time, as many pods in each
+// of two namespaces as the tenant may have: half of them wait, until there is
+// room, and nobody but the controller lets them through.
+func TestTenantsNamespacesShareAQuota(t *testing.T) {
+	const name = "tenant-shares"
+	most := int64(2)
+	newTenant(t, name, redoubt.TenantSpec{Floor: "process", DefaultClass: "runc", Quota: redoubt.TenantQuota{Pods: &most}})
+	second := namespace(t)
+	shared.Kubectl(t, "label", "namespace", second, redoubt.TenantLabel+"="+name)
+	settledIn(t, name, second)
+	var making sync.WaitGroup
+	for _, ns := range []string{name, second} {
+		for range most {
+			making.Go(func() {
+				if _, err := shared.Cluster.CoreV1().Pods(ns).Create(t.Context(), plain(), metav1.CreateOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	making.Wait()
+	pods := func() (through, waiting []corev1.Pod) {
+		for _, ns := range []string{name, second} {
+			list, err := shared.Cluster.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pod := range list.Items {
+				if waits(&pod) {
+					waiting = append(waiting, pod)
+				} else {
+					through = append(through, pod)
+				}
+			}
+		}
+		return through, waiting
+	}
+	become := func(through, waiting int) {
+		t.Helper()
+		platform.Eventually(t, "pods start as far as there is room", func() error {
+			now, later := pods()
+			if len(now) > through {
+				t.Fatalf("%d pods are let through, may %d", len(now), through)
+			}
+			if len(now) != through || len(later) != waiting {
+				return fmt.Errorf("%d are let through, %d wait", len(now), len(later))
+			}
+			return nil
+		})
+	}
+	become(2, 2)
+	through, waiting := pods()
+	for i := range through {
+		running(t, &through[i])
+	}
+	if why := event(t, &waiting[0], "TenantQuota"); !strings.Contains(why, `tenant "`+name+`"`) || !strings.Contains(why, "2 of 2 are taken") {
+		t.Errorf("the event says %q", why)
+	}
+	forged := waiting[0].DeepCopy()
+	forged.Spec.SchedulingGates = nil
+	if _, err := shared.Cluster.CoreV1().Pods(forged.Namespace).Update(t.Context(), forged, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "spec.schedulingGates") {
+		t.Errorf("somebody takes the gate off: %v", err)
+	}
+	mustForbid(t, name, plain(), "exceeded quota", "pods")
+	shared.Kubectl(t, "-n", through[0].Namespace, "delete", "pod", through[0].Name, "--grace-period=1")
+	become(2, 1)
+	shared.Redoubt(t, "tenant", "update", name, "--pods=3")
+	become(3, 0)
+	// What leaves the tenant waits for nothing of it.
+	late := create(t, second, plain())
+	if !waits(late) {
+		t.Fatal("a pod beyond the quota does not wait")
+	}
+	shared.Redoubt(t, "tenant", "update", name, "--namespaces="+second+"-")
+	running(t, late)
+}
