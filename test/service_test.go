@@ -98,6 +98,34 @@ func TestRevisionThatFails(t *testing.T) {
 	}
 }
 
+// A request to a service whose only instance has just crashed waits until the
+// kubelet has started it again, and the owner is told of the wait.
+func TestCrashedInstanceIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	shell(t)
+	s := service{ns: namespace(t), name: "web"}
+	s.create(t, "--env=ANSWER=back")
+	pod := s.pods(t, "")[0].Name
+	shared.Kubectl(t, "-n", s.ns, "exec", pod, "--", "/bin/sh", "-c", "kill -9 $(ps | grep '[h]ttpd' | sed 's/^ *//; s/ .*//')")
+	for range 20 {
+		s.answers(t, "back")
+	}
+	platform.Eventually(t, "the restart", func() error {
+		out := shared.Kubectl(t, "-n", s.ns, "get", "pod", pod, "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+		if out != "1" {
+			return fmt.Errorf("restarts: %s", out)
+		}
+		return nil
+	})
+	s.answers(t, "back")
+	platform.Eventually(t, "the wait", func() error {
+		if out := s.do(t, "service", "describe", s.name); !strings.Contains(out, "Cold Starts:") || !strings.Contains(out, "created in") {
+			return fmt.Errorf("described as %q", out)
+		}
+		return nil
+	})
+}
+
 type service struct{ ns, name string }
 
 // do runs `redoubt NOUN VERB NAME` on the service, which must succeed.

@@ -103,7 +103,7 @@ func (m *model) run(requests []time.Duration, end time.Duration) {
 // tick is a gateway's report, and every other time the scaler's decision.
 func (m *model) tick() {
 	m.count(0)
-	if r := (load.RevisionLoad{Concurrency: m.area / load.Interval.Seconds(), Requests: float64(m.arrived), Waiting: len(m.waiting)}); r != (load.RevisionLoad{}) {
+	if r := (load.RevisionLoad{Concurrency: m.area / load.Interval.Seconds(), Requests: float64(m.arrived), Waiting: len(m.waiting)}); r.Concurrency > 0 || r.Requests > 0 || r.Waiting > 0 {
 		m.report(r)
 	}
 	m.area, m.arrived = 0, 0

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -215,13 +216,32 @@ func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, at standing,
 	case !hopeless(rev, at, now):
 		return nil
 	}
-	if want == *rev.Status.DesiredReplicas {
+	next := rev.DeepCopy()
+	news := !waiting && s.addStarts(next, now) // who waits is not kept waiting for them
+	if want != *rev.Status.DesiredReplicas {
+		next.Status.DesiredReplicas = &want
+		s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
+	} else if !news {
 		return nil
 	}
-	next := rev.DeepCopy()
-	next.Status.DesiredReplicas = &want
-	s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
 	return s.Client.Status().Patch(ctx, next, client.MergeFrom(rev))
+}
+
+// addStarts adds the cold starts that gateways told of since the last time.
+func (s *Scaler) addStarts(rev *serving.Revision, now time.Time) bool {
+	s.mu.Lock()
+	t := s.tracker(client.ObjectKeyFromObject(rev), now)
+	starts := t.starts
+	t.starts = nil
+	s.mu.Unlock()
+	all := rev.Status.ColdStarts
+	for _, start := range starts {
+		all = append(all, serving.ColdStart{
+			Time: metav1.NewMicroTime(start.At), Kind: string(start.Kind), Took: metav1.Duration{Duration: start.Took.Round(time.Microsecond)},
+		})
+	}
+	rev.Status.ColdStarts = all[max(len(all)-load.RecentStarts, 0):]
+	return len(starts) > 0
 }
 
 // hopeless says that a revision has failed, has had its time, and serves

@@ -15,6 +15,8 @@ type Tracker struct {
 	// judged is the time of the last measurement that was decided by.
 	judged time.Time
 	memory Memory
+	// starts are the last ones, whose gateways told of them.
+	starts []load.Start
 	// isNew says that nothing has been decided yet.
 	isNew bool
 }
@@ -27,6 +29,7 @@ func NewTracker(now time.Time) *Tracker { return &Tracker{lastRequest: now, isNe
 func (t *Tracker) Report(r load.RevisionLoad, now time.Time) {
 	t.concurrency.Add(now, r.Concurrency)
 	t.requests.Add(now, r.Requests)
+	t.starts = load.Recent(append(t.starts, r.Starts...))
 	if r.Concurrency > 0 || r.Requests > 0 || r.Waiting > 0 {
 		t.lastRequest = now
 	}

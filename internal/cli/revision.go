@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -115,6 +117,18 @@ func describeImage(d description, rev *serving.Revision) {
 
 func describeReplicas(d description, rev *serving.Revision) {
 	d.attribute("Replicas", replicas(rev))
+}
+
+// describeStarts says how long requests waited lately for an instance that did
+// not run.
+func describeStarts(d description, rev *serving.Revision) {
+	var starts []string
+	for _, start := range slices.Backward(rev.Status.ColdStarts) {
+		starts = append(starts, fmt.Sprintf("%s in %v (%s)", strings.ToLower(start.Kind), start.Took.Duration, age(metav1.NewTime(start.Time.Time))))
+	}
+	if len(starts) > 0 {
+		d.attribute("Cold Starts", strings.Join(starts, ", "))
+	}
 }
 
 // replicas is how many instances are ready, of how many there should be.

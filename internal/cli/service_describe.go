@@ -197,6 +197,7 @@ func (s revisionShare) describe(d description, verbose bool) {
 	}
 	describeImage(part, &s.revision)
 	describeReplicas(part, &s.revision)
+	describeStarts(part, &s.revision)
 	if verbose {
 		describeSettings(part, &s.revision)
 	}

@@ -30,4 +30,31 @@ type RevisionLoad struct {
 	Requests float64 `json:"requests"`
 	// Waiting is how many wait for an instance now.
 	Waiting int `json:"waiting"`
+	// Starts are requests that found no running instance; the last ones, if
+	// there were many.
+	Starts []Start `json:"starts,omitempty"`
 }
+
+// Start is a request that found no running instance.
+type Start struct {
+	// At is when it got one.
+	At   time.Time `json:"at"`
+	Kind StartKind `json:"kind"`
+	// Took is how long it waited, in nanoseconds.
+	Took time.Duration `json:"took"`
+}
+
+// StartKind is what was done to get an instance.
+type StartKind string
+
+const (
+	// Created is a new pod, Thawed one that was frozen.
+	Created StartKind = "Created"
+	Thawed  StartKind = "Thawed"
+)
+
+// RecentStarts is how many starts of a revision are remembered.
+const RecentStarts = 5
+
+// Recent is the end of starts that is worth remembering.
+func Recent(starts []Start) []Start { return starts[max(len(starts)-RecentStarts, 0):] }

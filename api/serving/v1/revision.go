@@ -138,10 +138,23 @@ type RevisionStatus struct {
 	ActualReplicas *int32 `json:"actualReplicas,omitempty"`
 	// DesiredReplicas is how many there should be.
 	DesiredReplicas *int32 `json:"desiredReplicas,omitempty"`
+	// ColdStarts are the last requests that had to wait for an instance to be
+	// created or thawed, in order of time.
+	ColdStarts []ColdStart `json:"coldStarts,omitempty"`
 	// ContainerStatuses say which image each container's tag stood for when
 	// the revision was made.
 	ContainerStatuses     []ContainerStatus `json:"containerStatuses,omitempty"`
 	InitContainerStatuses []ContainerStatus `json:"initContainerStatuses,omitempty"`
+}
+
+// ColdStart is a request that found no running instance.
+type ColdStart struct {
+	// Time is when it got one.
+	Time metav1.MicroTime `json:"time"`
+	// Kind is Created for a new pod, Thawed for one that was frozen.
+	Kind string `json:"kind"`
+	// Took is how long it waited.
+	Took metav1.Duration `json:"took"`
 }
 
 // ContainerStatus is what an image's name was resolved to.

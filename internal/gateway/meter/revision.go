@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"redoubt.dev/redoubt/internal/load"
 )
 
 // buckets are the upper bounds of the latency histograms.
@@ -31,6 +33,7 @@ type Revision struct {
 	coldStart histogram
 	thaw      histogram
 	retries   atomic.Uint64
+	starts    starts
 }
 
 // New returns counters at zero.
@@ -46,13 +49,23 @@ func (r *Revision) Request(status int, took time.Duration) {
 	r.latency.add(took)
 }
 
+// Starts are the last requests after t that had to wait for an instance to be
+// created or thawed.
+func (r *Revision) Starts(t time.Time) []load.Start { return r.starts.since(t) }
+
 // ColdStart counts a request that had to wait because no instance was ready,
 // and how long it waited.
-func (r *Revision) ColdStart(took time.Duration) { r.coldStart.add(took) }
+func (r *Revision) ColdStart(took time.Duration) {
+	r.coldStart.add(took)
+	r.starts.add(load.Created, took)
+}
 
 // Thaw counts a request that had to wait because its instance was frozen, and
 // how long it waited.
-func (r *Revision) Thaw(took time.Duration) { r.thaw.add(took) }
+func (r *Revision) Thaw(took time.Duration) {
+	r.thaw.add(took)
+	r.starts.add(load.Thawed, took)
+}
 
 // Retry counts a request that was sent to another instance.
 func (r *Revision) Retry() { r.retries.Add(1) }

@@ -79,6 +79,7 @@ func (l *listener) measure(revisions Revisions, now time.Time) []load.RevisionLo
 		all = append(all, load.RevisionLoad{
 			Namespace: r.Name.Namespace, Name: r.Name.Name,
 			Concurrency: area / elapsed, Requests: float64(requests), Waiting: current.Waiting,
+			Starts: r.Meter.Starts(l.measured),
 		})
 	})
 	l.last, l.measured = next, now

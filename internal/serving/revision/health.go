@@ -14,7 +14,10 @@ import (
 // readiness depends on, with Knative's reasons.
 type health struct{ resources, container serving.Condition }
 
-func healthOf(pods []corev1.Pod, scaleErr error) health {
+// healthOf reads them. Proven says that the revision has been ready: one of its
+// containers that ends is started again, and has failed when the kubelet waits
+// longer and longer before it does so. A new one has failed at once.
+func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
 	h := health{
 		resources: serving.Condition{Type: serving.ResourcesAvailable, Status: corev1.ConditionUnknown, Reason: "Deploying"},
 		container: serving.Condition{Type: serving.ContainerHealthy, Status: corev1.ConditionUnknown, Reason: "Deploying"},
@@ -28,7 +31,9 @@ func healthOf(pods []corev1.Pod, scaleErr error) health {
 		}
 		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
 		for _, c := range statuses {
-			h = h.with(c)
+			if !proven || c.State.Waiting != nil {
+				h = h.with(c)
+			}
 		}
 	}
 	return h

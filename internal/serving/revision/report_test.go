@@ -53,3 +53,25 @@ func TestReportOfZero(t *testing.T) {
 		})
 	}
 }
+
+// A revision that has served is there while the kubelet starts its container
+// again, and has failed when that goes on and on.
+func TestReportOfACrash(t *testing.T) {
+	var one int32 = 1
+	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+	rev.Status.DesiredReplicas = &one
+	ready := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+	report(rev, []corev1.Pod{ready}, nil, now)
+	again := crashing()
+	again.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	for _, step := range []struct {
+		name string
+		pod  corev1.Pod
+		want corev1.ConditionStatus
+	}{{"once", again, corev1.ConditionTrue}, {"again and again", crashing(), corev1.ConditionFalse}, {"a new attempt", again, corev1.ConditionFalse}} {
+		report(rev, []corev1.Pod{step.pod}, nil, now)
+		if c := rev.Status.Conditions.Get(serving.Ready); c.Status != step.want {
+			t.Errorf("%s: ready is %s %s, want %s", step.name, c.Status, c.Reason, step.want)
+		}
+	}
+}

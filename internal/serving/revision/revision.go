@@ -159,7 +159,7 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 		return 0 // given up: why still holds
 	}
 	proven := s.Conditions.IsTrue(serving.Ready)
-	health := healthOf(pods, scaleErr)
+	health := healthOf(pods, scaleErr, proven)
 	var again time.Duration
 	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
 		limit := rev.ProgressDeadline()
