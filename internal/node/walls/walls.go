@@ -24,10 +24,8 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"redoubt.dev/redoubt/internal/cri"
-	"redoubt.dev/redoubt/internal/nft"
 	"redoubt.dev/redoubt/internal/node/nri"
 	"redoubt.dev/redoubt/internal/node/walls/policy"
-	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
 
 // Options say what is walled.
@@ -59,8 +57,7 @@ type Walls struct {
 	told bool
 	// sandboxes are those that run here, by their own names. Guarded by mu.
 	sandboxes map[string]sandbox
-	// now is what the table has; nil while that is not known. Guarded by mu.
-	now *ruleset.Ruleset
+	table     table // guarded by mu
 }
 
 // New makes walls; nothing happens before Run.
@@ -73,6 +70,7 @@ func New(cfg *rest.Config, opts Options) (*Walls, error) {
 		opts:      opts,
 		facts:     facts,
 		sandboxes: map[string]sandbox{},
+		table:     table{pods: opts.PodRange, stale: map[netip.Addr]bool{}},
 		queue:     workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[struct{}]()),
 	}, nil
 }
@@ -81,7 +79,7 @@ func New(cfg *rest.Config, opts Options) (*Walls, error) {
 func (w *Walls) Ready() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.now != nil && w.asked.Load()
+	return w.table.now != nil && w.asked.Load()
 }
 
 // Run keeps the walls until ctx ends.
@@ -124,7 +122,7 @@ func (w *Walls) learn(ctx context.Context) error {
 	if err := w.program(ctx); err != nil {
 		return err
 	}
-	slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.now.Chains))
+	slog.Info("walls stand", "sandboxes", len(w.sandboxes), "chains", len(w.table.now.Chains))
 	return nil
 }
 
@@ -206,18 +204,5 @@ func (w *Walls) program(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	want := policy.Compile(cluster)
-	if w.now != nil {
-		if err = ruleset.Apply(ctx, w.now, want); err == nil {
-			w.now = want
-			return nil
-		}
-		slog.Error("change walls", "error", err)
-	}
-	w.now = nil
-	if err = nft.Apply(ctx, want.Replace()); err == nil {
-		w.now = want
-		return nil
-	}
-	return fmt.Errorf("make walls: %w; the pods' network is closed (%v)", err, nft.Apply(ctx, ruleset.Closed(w.opts.PodRange).Replace()))
+	return w.table.set(ctx, policy.Compile(cluster))
 }
