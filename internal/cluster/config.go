@@ -121,6 +121,7 @@ func (b *boot) writeContainerd() error {
 		"State":          b.inst.Run("containerd"),
 		"Socket":         b.inst.ContainerdSocket(),
 		"NRISocket":      b.nriSocket(),
+		"Guarded":        !b.opts.Bare,
 		"Config":         b.inst.Data("config"),
 		"Registries":     b.inst.Data("registries"),
 		"Engine":         b.engine,
