@@ -56,7 +56,7 @@ func TestEscapes(t *testing.T) {
 			t.Run(name, func(t *testing.T) { judgeEscapes(t, name, node, able, m) })
 		}
 		described := shared.Redoubt(t, "runtimeclass", "describe", name)
-		if !all(described, "Measured on ", "mounts:", "privileged pods only", "raw sockets:", "spec.hostPID:", "sysctl net.ipv4.tcp_rmem:") {
+		if !all(described, "Measured on ", "mounts:", "privileged pods only", "raw sockets:", "spec.hostPID:", "spec.securityContext.sysctls[net.ipv4.tcp_rmem]:") {
 			t.Errorf("the description is\n%s", described)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -23,8 +24,9 @@ import (
 const (
 	suite  = "admission"
 	rounds = 300
-	// many is how many tenants there are in the second part.
-	many = 1000
+	// many is how many tenants there are in the second part, each with as many
+	// network policies.
+	many, policies = 1000, 10
 	// most is what policies should add at most, as the median.
 	most = 2 // ms
 	// free is a namespace of Kubernetes' own: of all policies one looks at pods
@@ -43,10 +45,10 @@ func Run(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
 	}
 	var results []measure.Result
 	for _, part := range []struct {
-		tenants int
-		name    string
-	}{{1, "1 tenant"}, {many, fmt.Sprintf("%d tenants", many)}} {
-		if err := c.ensure(ctx, part.tenants); err != nil {
+		tenants, policies int
+		name              string
+	}{{1, 0, "1 tenant"}, {many, policies, fmt.Sprintf("%d tenants with %d policies each", many, policies)}} {
+		if err := c.ensure(ctx, part.tenants, part.policies); err != nil {
 			return nil, err
 		}
 		more, err := c.measure(ctx, part.name)
@@ -77,8 +79,9 @@ func connect(p *platform.Platform) (*cluster, error) {
 	return &cluster{c}, err
 }
 
-// ensure makes tenants with a namespace each, and waits until all are in force.
-func (c *cluster) ensure(ctx context.Context, tenants int) error {
+// ensure makes tenants with a namespace each, which has network policies, and
+// waits until all tenants are in force.
+func (c *cluster) ensure(ctx context.Context, tenants, policies int) error {
 	for i := range tenants {
 		name := fmt.Sprintf("bench-tenant-%d", i)
 		err := c.Create(ctx, &redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor"}})
@@ -88,6 +91,11 @@ func (c *cluster) ensure(ctx context.Context, tenants int) error {
 		err = c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{redoubt.TenantLabel: name}}})
 		if client.IgnoreAlreadyExists(err) != nil {
 			return fmt.Errorf("make namespace: %w", err)
+		}
+		for n := range policies {
+			if err := c.Create(ctx, policy(name, n)); client.IgnoreAlreadyExists(err) != nil {
+				return fmt.Errorf("make network policy: %w", err)
+			}
 		}
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
@@ -136,6 +144,21 @@ func (c *cluster) measure(ctx context.Context, part string) ([]measure.Result, e
 	added := measure.Of(suite, "policies", "added, "+part, "ms", results[1].P50-results[0].P50)
 	added.Bar = most
 	return append(results, added), nil
+}
+
+// policy lets some of a namespace's pods be reached by others of it.
+func policy(namespace string, n int) *networkingv1.NetworkPolicy {
+	pods := func(role string) metav1.LabelSelector {
+		return metav1.LabelSelector{MatchLabels: map[string]string{"app": fmt.Sprintf("%s-%d", role, n)}}
+	}
+	from := pods("client")
+	return &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("bench-%d", n)},
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: pods("server"),
+			Ingress:     []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{PodSelector: &from}}}},
+		},
+	}
 }
 
 func pod(namespace string) *corev1.Pod {

@@ -43,7 +43,7 @@ versions.`,
 			if err := c.knowsClasses(cmd.Context(), names); err != nil {
 				return err
 			}
-			const many = 12 // somebody waits
+			const many = 24 // somebody waits
 			p, err := cluster.Prober(cmd.Context(), inst, many, steps(cmd.ErrOrStderr()))
 			if err != nil {
 				return err
@@ -86,9 +86,6 @@ func (d description) measured(class *nodev1.RuntimeClass) error {
 		part.attribute("kernel", m.Default.Kernel)
 		for _, field := range slices.Sorted(maps.Keys(m.Fields)) {
 			part.attribute("spec."+field, yesOrNo(m.Fields[field]))
-		}
-		for _, name := range slices.Sorted(maps.Keys(m.Default.Sysctls)) {
-			part.attribute("sysctl "+name, yesOrNo(m.Default.Sysctls[name]))
 		}
 		for _, what := range slices.Sorted(maps.Keys(m.Default.Can)) {
 			part.attribute(what, found(m.Default.Can[what], m.Privileged.Can[what]))

@@ -28,14 +28,11 @@ type Report struct {
 	Boot string `json:"boot,omitempty"`
 	// Can has each attempt's answer.
 	Can map[string]string `json:"can"`
-	// Sysctls has the answer for each of the kernel's settings that pods may
-	// change.
-	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
 // Run makes all attempts.
 func Run() Report {
-	r := Report{Can: map[string]string{}, Sysctls: settings()}
+	r := Report{Can: map[string]string{}}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {
 		r.Kernel = unix.ByteSliceToString(name.Release[:])

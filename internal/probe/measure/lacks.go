@@ -9,9 +9,6 @@ import (
 	"redoubt.dev/redoubt/internal/probe"
 )
 
-// sysctl is the path of a setting of the kernel's.
-func sysctl(name string) string { return "securityContext.sysctls[" + name + "]" }
-
 // lacks are the fields of pods that a class cannot do, a line for each with the
 // reason: those that any node has failed to give, in the words of what is declared
 // where it is, and those declared that no node was asked for. Admission reads it
@@ -25,14 +22,16 @@ func lacks(declared string, nodes map[string]Measured) string {
 	}
 	lines := maps.Clone(reasons)
 	for _, node := range nodes {
-		for field := range node.answers() {
+		for field := range node.Fields {
 			delete(lines, field)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		for field, answer := range nodes[name].answers() {
+		for field, answer := range nodes[name].Fields {
 			if answer != probe.Works {
-				lines[field] = cmp.Or(reasons[field], answer) + " (measured on node " + name + ")"
+				// What a node says to do about it, admission says in its own words.
+				why, _, _ := strings.Cut(answer, ";")
+				lines[field] = cmp.Or(reasons[field], why) + " (measured on node " + name + ")"
 			}
 		}
 	}
@@ -41,14 +40,4 @@ func lacks(declared string, nodes map[string]Measured) string {
 		b.WriteString(field + "=" + strings.Join(strings.Fields(lines[field]), " ") + "\n")
 	}
 	return b.String()
-}
-
-// answers are those for fields of a pod, by their paths.
-func (m Measured) answers() map[string]string {
-	answers := map[string]string{}
-	maps.Copy(answers, m.Fields)
-	for name, answer := range m.Default.Sysctls {
-		answers[sysctl(name)] = answer
-	}
-	return answers
 }

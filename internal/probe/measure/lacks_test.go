@@ -1,14 +1,10 @@
 package measure
 
-import (
-	"testing"
-
-	"redoubt.dev/redoubt/internal/probe"
-)
+import "testing"
 
 func TestLacks(t *testing.T) {
 	node := func(hostPID, setting string) Measured {
-		return Measured{Fields: map[string]string{"hostPID": hostPID}, Default: probe.Report{Sysctls: map[string]string{"a.b": setting}}}
+		return Measured{Fields: map[string]string{"hostPID": hostPID, sysctl("a.b"): setting}}
 	}
 	const declared = "hostPID=its own\ncontainers.volumeDevices=no devices\n\nnonsense\n"
 	for _, test := range []struct {
@@ -20,7 +16,7 @@ func TestLacks(t *testing.T) {
 		{"works", map[string]Measured{"a": node("yes", "yes")}, "containers.volumeDevices=no devices\n"},
 		{"fails", map[string]Measured{"a": node("no\nhostNetwork=such", "yes")},
 			"containers.volumeDevices=no devices\nhostPID=its own (measured on node a)\n"},
-		{"fails undeclared, on one of two", map[string]Measured{"a": node("yes", "yes"), "b": node("yes", "none\nsuch=x")},
+		{"fails undeclared, on one of two", map[string]Measured{"a": node("yes", "yes"), "b": node("yes", "none\nsuch=x; do not")},
 			"containers.volumeDevices=no devices\nsecurityContext.sysctls[a.b]=none such=x (measured on node b)\n"},
 	} {
 		if got := lacks(declared, test.nodes); got != test.want {

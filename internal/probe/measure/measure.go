@@ -112,9 +112,7 @@ func (p Probe) measure(ctx context.Context, class *nodev1.RuntimeClass, node *co
 	)
 	try := func(do func() (map[string]string, error)) {
 		all.Go(func() {
-			p.Room <- struct{}{}
 			answers, err := do()
-			<-p.Room
 			mu.Lock()
 			defer mu.Unlock()
 			failed = errors.Join(failed, err)
@@ -133,6 +131,7 @@ func (p Probe) measure(ctx context.Context, class *nodev1.RuntimeClass, node *co
 		m.Privileged, refused, err = p.run(ctx, everything(class, node.Name, p.Image))
 		return map[string]string{privileged: orWorks(refused)}, err
 	})
+	try(func() (map[string]string, error) { return p.settings(ctx, pod(class.Name, node.Name, p.Image)) })
 	for _, a := range asks {
 		try(func() (map[string]string, error) {
 			answer, err := p.ask(ctx, a, pod(class.Name, node.Name, p.Image))

@@ -48,6 +48,8 @@ func pod(class, node, image string) *corev1.Pod {
 // run makes the pod, reads what it says and removes it. Where the node does not
 // start it, refused says why.
 func (p Probe) run(ctx context.Context, pod *corev1.Pod) (report probe.Report, refused string, err error) {
+	p.Room <- struct{}{}
+	defer func() { <-p.Room }()
 	pods := p.Cluster.CoreV1().Pods(Namespace)
 	made, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
