@@ -12,6 +12,18 @@ type recorder struct {
 	watch  *watchdog
 	status int // 0 until the head is written
 	n      int64
+	// bodyless says that nothing follows the head. It is sent when the handler
+	// returns then, together with the end of the stream: gRPC tells an answer of
+	// trailers alone by the one frame that it is.
+	bodyless bool
+}
+
+// FlushError sends what has been written.
+func (r *recorder) FlushError() error {
+	if r.bodyless {
+		return nil
+	}
+	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -31,7 +43,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap lets http.ResponseController flush and hijack.
+// Unwrap lets http.ResponseController hijack.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // counter counts a request's body, which the transport may still read when the
