@@ -18,6 +18,7 @@ func newGateway() *cobra.Command {
 		Drain:         30 * time.Second,
 		HoldsPort:     hold.Port,
 	}
+	opts.Trace.Share = 1
 	var kubeconfig string
 	var pods string
 	accessLog := true
@@ -37,6 +38,9 @@ a certificate or an authority, clients may speak TLS on them. SIGTERM lets open 
 			if opts.PodRange, err = podRange(pods); err != nil {
 				return usage(err)
 			}
+			if err := opts.Trace.Validate(); err != nil {
+				return usage(err)
+			}
 			cfg, err := kube.Config(kubeconfig, "redoubt-gateway")
 			if err != nil {
 				return err
@@ -51,6 +55,7 @@ a certificate or an authority, clients may speak TLS on them. SIGTERM lets open 
 			if opts.Name, err = os.Hostname(); err != nil {
 				return err
 			}
+			opts.Trace.Gateway = opts.Name
 			return gateway.Run(cmd.Context(), cfg, opts)
 		},
 	}
@@ -69,6 +74,8 @@ a certificate or an authority, clients may speak TLS on them. SIGTERM lets open 
 	flags.StringVar(&pods, "pod-range", "", "addresses of pods, IPv4; with it, a tenant's pods find the tenant's own services alone (default: they find all)")
 	flags.IntVar(&opts.HoldsPort, "holds-port", opts.HoldsPort, "port at which nodes are told which pods are used; 0: pods are never frozen")
 	flags.DurationVar(&opts.Drain, "drain", opts.Drain, "how long open requests may take after SIGTERM")
+	flags.StringVar(&opts.Trace.Endpoint, "trace-endpoint", "", "URL of a collector that takes traces as OTLP over HTTP, as http://127.0.0.1:4318 (default: no traces)")
+	flags.Float64Var(&opts.Trace.Share, "trace-share", opts.Trace.Share, "share of the traces that is recorded, 0 to 1")
 	flags.BoolVar(&accessLog, "access-log", accessLog, "write a line of JSON for every request to standard error")
 	return cmd
 }

@@ -50,6 +50,8 @@ runs changes nothing.`,
 	prefixVar(flags, &opts.ServiceRange, "service-range", "addresses of services")
 	flags.BoolVar(&opts.Bare, "bare", false, "boot Kubernetes alone, without Redoubt's roles")
 	flags.BoolVar(&opts.Measure, "measure", opts.Measure, "find out, once the platform is ready, what pods of each class can do")
+	flags.StringVar(&opts.Traces.Endpoint, "trace-endpoint", "", "URL of a collector that takes traces of requests as OTLP over HTTP, as http://127.0.0.1:4318 (default: no traces)")
+	flags.Float64Var(&opts.Traces.Share, "trace-share", opts.Traces.Share, "share of the traces that is recorded, 0 to 1")
 	flags.DurationVar(&opts.Wait, "wait", opts.Wait, "how long the boot may take")
 	flags.BoolVar(&detach, "detach", false, "return once the platform is ready")
 	return cmd

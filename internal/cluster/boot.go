@@ -178,7 +178,7 @@ func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
 	}
 	b.background.add(func() error { return b.relayAPI(ctx) })
 	b.background.add(func() error { return registries.Serve(ctx, b.inst.Data("registries"), b.inst.NetNS()) })
-	return b.serveControl(ctx, stop)
+	return errors.Join(b.relayTraces(ctx), b.serveControl(ctx, stop))
 }
 
 func (b *boot) startAll(specs ...supervise.Spec) error {

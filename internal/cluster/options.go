@@ -20,6 +20,8 @@ type Options struct {
 	Bare bool
 	// Measure finds out, once the instance is ready, what its classes can do.
 	Measure bool
+	// Traces say where traces of requests go.
+	Traces Traces
 	// Wait is how long the whole boot may take.
 	Wait time.Duration
 }
@@ -32,6 +34,7 @@ var Defaults = Options{
 	PodRange:     netip.MustParsePrefix("198.18.0.0/16"),
 	ServiceRange: netip.MustParsePrefix("198.19.0.0/16"),
 	Measure:      true,
+	Traces:       Traces{Share: 1},
 	Wait:         2 * time.Minute,
 }
 
@@ -53,7 +56,7 @@ func (o Options) Validate() error {
 	if o.PodRange.Overlaps(o.ServiceRange) {
 		return fmt.Errorf("--pod-range %s and --service-range %s overlap: give two separate ranges", o.PodRange, o.ServiceRange)
 	}
-	return nil
+	return o.Traces.validate()
 }
 
 // nth is the address n places after the first of r.

@@ -37,9 +37,13 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/report"
 	"redoubt.dev/redoubt/internal/gateway/secret"
 	"redoubt.dev/redoubt/internal/gateway/table"
+	"redoubt.dev/redoubt/internal/gateway/trace"
 	"redoubt.dev/redoubt/internal/gateway/watch"
 	"redoubt.dev/redoubt/internal/hold"
 )
+
+// lastSpans is how long the collector may take for the last spans.
+const lastSpans = 2 * time.Second
 
 // restPeriod is how often instances are looked at that nobody may need.
 const restPeriod = time.Second
@@ -52,6 +56,8 @@ type Options struct {
 	// come to; Admin is where health, metrics and load are served.
 	Listen []string
 	Admin  string
+	// Trace says where traces of requests go.
+	Trace trace.Options
 	// Public are open listeners for requests from outside the cluster: routes
 	// that are visible inside only do not exist there. Run closes them.
 	Public []net.Listener
@@ -114,6 +120,7 @@ type gateway struct {
 	tracker *instance.Tracker
 	report  *report.Reporter
 	log     *accesslog.Log
+	tracer  *trace.Tracer
 	handler *proxy.Handler
 	nodes   *holds.Nodes // nil where no pod is ever frozen
 	tls     *tls.Config
@@ -136,7 +143,10 @@ func newGateway(cfg *rest.Config, opts Options) (*gateway, error) {
 	if opts.AccessLog != nil {
 		g.log = accesslog.New(opts.AccessLog)
 	}
-	g.handler = proxy.New(g.table, g.log, async.New(opts.invocations))
+	if g.tracer, err = trace.New(context.Background(), opts.Trace); err != nil {
+		return nil, err
+	}
+	g.handler = proxy.New(g.table, g.log, g.tracer, async.New(opts.invocations))
 	g.secrets = secret.New(opts.secrets)
 	g.tls, err = identity.Configuration(identity.Options{Own: g.own, Given: opts.Certificate, Authority: opts.Authority, Known: g.leads})
 	return g, err
@@ -179,6 +189,9 @@ func (g *gateway) close() {
 		g.nodes.Close()
 	}
 	g.log.Close()
+	last, cancel := context.WithTimeout(context.Background(), lastSpans)
+	defer cancel()
+	g.tracer.Close(last)
 }
 
 // run takes requests once the cluster is known: until then every name would be
@@ -213,10 +226,10 @@ func (g *gateway) run(ctx context.Context, watcher *watch.Watcher, listeners []l
 func (g *gateway) serve(ctx context.Context, listeners []listener) error {
 	handed := newHandedOver()
 	second := newHTTP2Server(g.handler)
-	secured := front.NewServer(front.Options{Table: g.table, Log: g.log, Other: handed.give("https"), Scheme: "https"})
+	secured := front.NewServer(front.Options{Table: g.table, Log: g.log, Tracer: g.tracer, Other: handed.give("https"), Scheme: "https"})
 	defer secured.Close()
 	first := front.NewServer(front.Options{
-		Table: g.table, Log: g.log, Other: handed.give("http"), Secure: g.agree(ctx, secured.ServeConn), Scheme: "http",
+		Table: g.table, Log: g.log, Tracer: g.tracer, Other: handed.give("http"), Secure: g.agree(ctx, secured.ServeConn), Scheme: "http",
 	})
 	defer first.Close()
 	ended := make(chan error, len(listeners)+1)

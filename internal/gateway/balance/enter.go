@@ -2,11 +2,22 @@ package balance
 
 import "time"
 
+// Wait is what a request had to wait for; nothing, if it is empty.
+type Wait string
+
+const (
+	// Queue is an instance that was busy, Create one that was not there, and
+	// Thaw one that was frozen.
+	Queue  Wait = "queue"
+	Create Wait = "create"
+	Thaw   Wait = "thaw"
+)
+
 // Enter counts a request that arrived at now and gives it an instance, which
 // may have to be waited for (see Awake). It waits for one until gone is closed
-// or the revision's timeout is over. The error is a *Refusal. Leave must follow
-// either way.
-func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error) {
+// or the revision's timeout is over, and says what for. The error is a *Refusal.
+// Leave must follow either way.
+func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, Wait, error) {
 	r.mu.Lock()
 	r.load.count(now, 1)
 	r.load.arrived++
@@ -14,7 +25,7 @@ func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, error)
 }
 
 // Again gives the request another instance than failed, which it leaves.
-func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, error) {
+func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, Wait, error) {
 	now := time.Now()
 	r.mu.Lock()
 	r.leave(failed, now)
@@ -37,33 +48,35 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 }
 
 // acquire is called with r.mu held and gives it up.
-func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, error) {
+func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, Wait, error) {
 	if r.queue.len() == 0 { // nobody is overtaken
 		if i := r.pick(); i != nil {
 			r.take(i)
 			r.mu.Unlock()
-			return i, nil
+			return i, "", nil
 		}
 	}
 	absent, why := len(r.ready) == 0, r.failure
 	if absent && why != "" {
 		r.mu.Unlock()
 		r.waits(r) // what failed once may succeed when it is tried again
-		return nil, r.failed(why)
+		return nil, "", r.failed(why)
 	}
 	w := r.queue.push()
 	r.mu.Unlock()
 	if w == nil {
-		return nil, r.queueFull()
+		return nil, "", r.queueFull()
 	}
-	if absent {
-		r.waits(r)
+	if !absent {
+		i, err := r.wait(w, gone)
+		return i, Queue, err
 	}
+	r.waits(r)
 	i, err := r.wait(w, gone)
-	if absent && i != nil {
+	if i != nil {
 		r.Meter.ColdStart(time.Since(now))
 	}
-	return i, err
+	return i, Create, err
 }
 
 // wait returns when the waiter is granted an instance or gives up.

@@ -50,7 +50,7 @@ func TestIdleInstancesAreReleased(t *testing.T) {
 			n.away = test.away
 			now := time.Now()
 			if test.active {
-				if _, err := r.Enter(now, nil); err != nil {
+				if _, _, err := r.Enter(now, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -69,7 +69,7 @@ func TestRequestsWaitForTheThaw(t *testing.T) {
 	entered := make(chan *Instance)
 	for range 2 {
 		go func() {
-			i, err := r.Enter(time.Now(), nil)
+			i, _, err := r.Enter(time.Now(), nil)
 			if err != nil {
 				t.Error(err)
 			} else if err := r.Awake(i, nil); err != nil {
@@ -104,7 +104,7 @@ func TestGivingUpLeavesTheInstance(t *testing.T) {
 	r.Rest(time.Now().Add(time.Hour))
 	gone := make(chan struct{})
 	close(gone)
-	i, err := r.Enter(time.Now(), gone)
+	i, _, err := r.Enter(time.Now(), gone)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestRunningInstancesComeFirst(t *testing.T) {
 	r.Rest(time.Now().Add(time.Hour))
 	r.Add(NewInstance("two", netip.MustParseAddrPort("127.0.0.1:2"), func(*Instance) {}).Kept(n, "uid2", netip.MustParseAddr("127.0.0.1")))
 	for range 4 {
-		i, err := r.Enter(time.Now(), nil)
+		i, _, err := r.Enter(time.Now(), nil)
 		if err != nil || i.Name != "two" {
 			t.Fatalf("got %v, %v; want the instance that runs", i, err)
 		}

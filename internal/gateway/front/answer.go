@@ -57,6 +57,7 @@ func (x *exchange) readAnswerHead() (int, error) {
 
 // answer passes the final answer on.
 func (x *exchange) answer() verdict {
+	x.span.Answered()
 	if x.resp.Status == http.StatusSwitchingProtocols {
 		return x.tunnel()
 	}

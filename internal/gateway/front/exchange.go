@@ -12,6 +12,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/http1"
+	"redoubt.dev/redoubt/internal/gateway/trace"
 	"redoubt.dev/redoubt/internal/gateway/upstream"
 )
 
@@ -48,6 +49,7 @@ type exchange struct {
 	sent     int64
 	problem  string
 	trace    string
+	span     *trace.Span // nil: not recorded
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -89,7 +91,11 @@ func (n *session) exchange(headLength int) verdict {
 	x.revision = revision
 	n.watch.quiet.Store(0)
 	n.enter(waiting, 0) // the queue has a time limit of its own
-	if x.instance, err = revision.Enter(x.start, n.gone); err != nil {
+	x.span = n.server.Tracer.Begin(x.traceparent(), x.start)
+	var wait balance.Wait
+	x.instance, wait, err = revision.Enter(x.start, n.gone)
+	x.span.Waited(string(wait), x.start)
+	if err != nil {
 		return x.refuseFor(err)
 	}
 	return x.carry()
@@ -139,7 +145,10 @@ func (x *exchange) elsewhere() (err error) {
 	failed := x.instance
 	x.instance = nil
 	x.enter(waiting, 0)
-	x.instance, err = x.revision.Again(failed, x.gone)
+	begin := time.Now()
+	var wait balance.Wait
+	x.instance, wait, err = x.revision.Again(failed, x.gone)
+	x.span.Waited(string(wait), begin)
 	return err
 }
 
@@ -172,11 +181,16 @@ func (x *exchange) connect(fresh bool) (err error) {
 		dial = x.instance.Conns.Dial
 	}
 	thawing := x.instance.Thawing()
+	var begin time.Time
+	if thawing {
+		begin = time.Now()
+	}
 	x.up, err = dial()
 	if thawing {
 		if err := x.revision.Awake(x.instance, x.gone); err != nil {
 			return err
 		}
+		x.span.Waited(string(balance.Thaw), begin)
 		if err != nil {
 			x.up, err = dial()
 		}
@@ -273,6 +287,9 @@ func (x *exchange) finish() {
 		x.revision.Leave(now, x.instance)
 		x.revision.Meter.Request(x.status, now.Sub(x.start))
 	}
+	if x.span != nil {
+		x.endSpan()
+	}
 	if x.server.Log != nil && x.status != 0 {
 		x.log(now)
 	}
@@ -284,6 +301,15 @@ func (x *exchange) finish() {
 	}
 	x.session = nil
 	exchanges.Put(x)
+}
+
+func (x *exchange) endSpan() {
+	path, _, _ := bytes.Cut(x.req.Target, question)
+	x.span.End(trace.Outcome{
+		Method: string(x.req.Method), Host: string(x.req.Host), Path: string(path),
+		Protocol: "1." + strconv.Itoa(x.req.Minor), Peer: x.peerText, Status: x.status,
+		Revision: x.revision.Name, Problem: x.problem,
+	})
 }
 
 func (x *exchange) log(now time.Time) {

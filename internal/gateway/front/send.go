@@ -90,6 +90,9 @@ func (x *exchange) appendHead(b []byte) []byte {
 				continue
 			}
 		case http1.Traceparent:
+			if x.span != nil {
+				continue // it gets the gateway's, of the same trace
+			}
 			traced = true
 			x.traced(f.Value)
 		default:
@@ -108,7 +111,11 @@ func (x *exchange) appendHead(b []byte) []byte {
 	if !traced {
 		b = append(b, forward.Traceparent+": "...)
 		start := len(b)
-		b = forward.AppendTraceparent(b)
+		if x.span != nil {
+			b = append(b, x.span.Ask(x.instance.Name)...)
+		} else {
+			b = forward.AppendTraceparent(b)
+		}
 		x.traced(b[start:])
 		b = append(b, "\r\n"...)
 	}
@@ -141,6 +148,22 @@ func (x *exchange) appendValues(b []byte, kind http1.Kind) []byte {
 		}
 	}
 	return b
+}
+
+// traceparent is the client's; empty where it sent none, or several.
+func (x *exchange) traceparent() (value string) {
+	if x.server.Tracer == nil {
+		return ""
+	}
+	for i := range x.req.List {
+		if f := &x.req.List[i]; f.Kind == http1.Traceparent {
+			if value != "" {
+				return ""
+			}
+			value = string(f.Value)
+		}
+	}
+	return value
 }
 
 // traced remembers the trace for the log.

@@ -20,12 +20,15 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/accesslog"
 	"redoubt.dev/redoubt/internal/gateway/stream"
 	"redoubt.dev/redoubt/internal/gateway/table"
+	"redoubt.dev/redoubt/internal/gateway/trace"
 )
 
 // Options say what a server works with.
 type Options struct {
 	Table *table.Table
 	Log   *accesslog.Log // nil writes none
+	// Tracer records what requests wait for; nil records nothing.
+	Tracer *trace.Tracer
 	// Other serves a connection that this package does not; it may be read
 	// from its first byte on, and is Other's to close.
 	Other func(c net.Conn, public bool)

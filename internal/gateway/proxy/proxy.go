@@ -21,20 +21,22 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/forward"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/table"
+	"redoubt.dev/redoubt/internal/gateway/trace"
 )
 
 // Handler answers every request that the gateway gets.
 type Handler struct {
 	table   *table.Table
 	log     *accesslog.Log
+	tracer  *trace.Tracer
 	async   *async.Handler
 	reverse *httputil.ReverseProxy
 }
 
 // New returns a handler that routes by t and writes to accessLog, which may be
-// nil. What clients do not want to wait for goes to later.
-func New(t *table.Table, accessLog *accesslog.Log, later *async.Handler) *Handler {
-	h := &Handler{table: t, log: accessLog, async: later}
+// nil, as may the tracer. What clients do not want to wait for goes to later.
+func New(t *table.Table, accessLog *accesslog.Log, tracer *trace.Tracer, later *async.Handler) *Handler {
+	h := &Handler{table: t, log: accessLog, tracer: tracer, async: later}
 	h.reverse = &httputil.ReverseProxy{
 		Rewrite:        rewrite,
 		Transport:      newTransport(),
@@ -76,17 +78,19 @@ type exchange struct {
 	guard    *guard.Guard      // nil: none
 	cut      int               // how much of the path the instance does not see
 	instance *balance.Instance // nil while it has none
+	out      *recorder
 	watch    *watchdog
 	problem  string
 	trace    string
+	span     *trace.Span // nil: not recorded
 }
 
 func exchangeOf(ctx context.Context) *exchange { return ctx.Value(contextKey{}).(*exchange) }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	x := &exchange{start: time.Now(), peer: peerOf(req), proto: clientOf(req).scheme}
 	out := &recorder{ResponseWriter: w}
+	x := &exchange{start: time.Now(), peer: peerOf(req), proto: clientOf(req).scheme, out: out}
 	in := &counter{body: req.Body}
 	defer h.finish(x, req, out, in) // also when the copy of a body panics
 	found, err := h.table.Find(query(req))
@@ -120,8 +124,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer x.watch.stop()
 	in.watch, out.watch = x.watch, x.watch
 	x.revision = found.Revision
-	if x.instance, err = x.revision.Enter(x.start, req.Context().Done()); err == nil {
-		err = x.revision.Awake(x.instance, req.Context().Done())
+	x.span = h.tracer.Begin(req.Header.Get(forward.Traceparent), x.start)
+	var wait balance.Wait
+	x.instance, wait, err = x.revision.Enter(x.start, req.Context().Done())
+	x.span.Waited(string(wait), x.start)
+	if err == nil {
+		err = x.awake(req.Context())
 	}
 	req = req.WithContext(ctx)
 	if err != nil {
@@ -135,6 +143,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	h.reverse.ServeHTTP(out, req)
+}
+
+// awake waits until the instance runs.
+func (x *exchange) awake(ctx context.Context) error {
+	if !x.instance.Thawing() {
+		return nil
+	}
+	begin := time.Now()
+	err := x.revision.Awake(x.instance, ctx.Done())
+	x.span.Waited(string(balance.Thaw), begin)
+	return err
 }
 
 // finish gives the instance back, counts and logs.
@@ -153,6 +172,11 @@ func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *coun
 		x.revision.Leave(now, x.instance)
 		x.revision.Meter.Request(status, entry.Took)
 		entry.Namespace, entry.Revision = x.revision.Name.Namespace, x.revision.Name.Name
+		x.span.End(trace.Outcome{
+			Method: req.Method, Host: req.Host, Path: req.URL.EscapedPath(),
+			Protocol: strings.TrimPrefix(req.Proto, "HTTP/"), Peer: entry.Peer, Status: status,
+			Revision: x.revision.Name, Problem: x.problem,
+		})
 	}
 	if x.instance != nil {
 		entry.Instance = x.instance.Name
@@ -189,7 +213,9 @@ func rewrite(r *httputil.ProxyRequest) {
 	list(forward.For, x.peer.String())
 	header.Set(forward.Proto, x.proto)
 	header.Set(forward.Host, r.In.Host)
-	if header.Get(forward.Traceparent) == "" {
+	if x.span != nil {
+		header.Set(forward.Traceparent, x.span.Ask(x.instance.Name))
+	} else if header.Get(forward.Traceparent) == "" {
 		header.Set(forward.Traceparent, string(forward.AppendTraceparent(nil)))
 	}
 	x.trace = header.Get(forward.Traceparent)
@@ -202,10 +228,13 @@ func rewrite(r *httputil.ProxyRequest) {
 // HTTP/2 has beside trailers, because HTTP/1.1 has trailers only without one,
 // and says whose pages may read it.
 func adjust(resp *http.Response) error {
+	x := exchangeOf(resp.Request.Context())
+	x.span.Answered()
+	x.out.bodyless = resp.ContentLength == 0
 	if len(resp.Trailer) > 0 {
 		resp.Header.Del("Content-Length")
 	}
-	if exchangeOf(resp.Request.Context()).guard.CORS() {
+	if x.guard.CORS() {
 		resp.Header.Set(guard.AllowOrigin, "*")
 	}
 	return nil

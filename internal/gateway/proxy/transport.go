@@ -79,11 +79,13 @@ func again(ctx context.Context, x *exchange) error {
 	failed.Suspect()
 	x.instance = nil
 	x.revision.Meter.Retry()
-	next, err := x.revision.Again(failed, ctx.Done())
+	begin := time.Now()
+	next, wait, err := x.revision.Again(failed, ctx.Done())
+	x.span.Waited(string(wait), begin)
 	if x.instance = next; err != nil {
 		return err
 	}
-	return x.revision.Awake(next, ctx.Done())
+	return x.awake(ctx)
 }
 
 // dialFailed says that no connection was made, so that nothing was sent.
