@@ -33,9 +33,13 @@ type Runtime struct {
 	// program, which is compiled. Command runs it where it is in the image.
 	Server  string
 	Command []string
+	// Build installs or compiles what a function needs; nil where that is left
+	// to its owner.
+	Build *Build
 }
 
 //go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java binary/*.go
+//go:embed builder/*.go python3/build.sh nodejs/build.sh
 var servers embed.FS
 
 var all = map[string]Runtime{
@@ -105,6 +109,7 @@ func Get(name string) (Runtime, error) {
 	if !ok {
 		return Runtime{}, fmt.Errorf("spec.runtime: %q is not a runtime that is here; use one of: %s", name, strings.Join(Names(), ", "))
 	}
+	r.Build = builds[name]
 	return r, nil
 }
 
@@ -113,12 +118,22 @@ func Names() []string { return slices.Sorted(maps.Keys(all)) }
 
 // Files are the server's program, by their names.
 func (r Runtime) Files() (map[string][]byte, error) {
-	names := []string{r.Server}
 	if r.Compiled() {
-		var err error
-		if names, err = fs.Glob(servers, r.Server+"/*.go"); err != nil {
-			return nil, err
-		}
+		return read(r.Server + "/*.go")
+	}
+	return read(r.Server)
+}
+
+// Builder is the program that runs the script of a build, a Go program.
+func Builder() (map[string][]byte, error) { return read("builder/*.go") }
+
+// ReadScript returns the script.
+func (b *Build) ReadScript() ([]byte, error) { return servers.ReadFile(b.Script) }
+
+func read(pattern string) (map[string][]byte, error) {
+	names, err := fs.Glob(servers, pattern)
+	if err != nil {
+		return nil, err
 	}
 	files := map[string][]byte{}
 	for _, name := range names {

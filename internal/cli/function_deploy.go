@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/retry"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/function"
 	"redoubt.dev/redoubt/internal/image/store"
 	"redoubt.dev/redoubt/internal/instance"
 )
@@ -214,7 +215,11 @@ func (w *functionWriter) ensureImage(cmd *cobra.Command, fn *kubeless.Function) 
 		return err
 	}
 	defer images.Close()
-	return ensureRuntime(cmd.Context(), images, fn.Spec.Runtime, steps(cmd.ErrOrStderr()))
+	builds, err := function.NeedsBuild(fn)
+	if err != nil {
+		return err
+	}
+	return ensureRuntime(cmd.Context(), images, fn.Spec.Runtime, builds, steps(cmd.ErrOrStderr()))
 }
 
 // finish waits for the function unless told not to, and says where it is.

@@ -22,7 +22,7 @@ import (
 // names them. Only those that were given change anything.
 type functionFlags struct {
 	runtime, handler, runtimeClass      string
-	file, checksum                      string
+	file, checksum, dependencies        string
 	labels, env, secrets, nodeSelectors []string
 	serviceAccount, image, pullPolicy   string
 	memory, cpu, timeout                string
@@ -37,6 +37,7 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.handler, "handler", "", "what to call, FILE.FUNCTION, as in test.hello")
 	flags.StringVarP(&f.file, "from-file", "f", "", "source: a file, a folder, a zip or tar archive, a URL, or - for the standard input")
 	flags.StringVar(&f.checksum, "checksum", "", "what --from-file must be, sha256:DIGEST")
+	flags.StringVarP(&f.dependencies, "dependencies", "d", "", `file that names what to install, as requirements.txt or package.json; "" for what is in the source`)
 	flags.StringVar(&f.runtimeClass, "runtime-class", "", `sandbox that the function runs in, by its RuntimeClass; "" is the cluster's default`)
 	flags.StringArrayVarP(&f.labels, "label", "l", nil, "label, NAME=VALUE; NAME- removes it")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable, NAME=VALUE; NAME- removes it")
@@ -56,15 +57,13 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 // refusedFlags are those of Kubeless that have no meaning here, with what to
 // use instead.
 var refusedFlags = map[string]string{
-	"dependencies": "dependencies are not installed yet: put what the function needs into the folder or archive that --from-file names, or into an image of your own and name that with --runtime-image",
-	"schedule":     "a schedule is a thing of its own: deploy the function, then: redoubt trigger cronjob create NAME --function NAME --schedule '...'",
-	"headless":     "a function needs no service of its own, because the gateway reaches its instances directly: leave it out",
-	"servicePort":  "the gateway serves all functions on its own port: leave it out, and see the URL with: redoubt function describe NAME",
+	"schedule":    "a schedule is a thing of its own: deploy the function, then: redoubt trigger cronjob create NAME --function NAME --schedule '...'",
+	"headless":    "a function needs no service of its own, because the gateway reaches its instances directly: leave it out",
+	"servicePort": "the gateway serves all functions on its own port: leave it out, and see the URL with: redoubt function describe NAME",
 }
 
 func registerRefused(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringP("dependencies", "d", "", "")
 	flags.String("schedule", "", "")
 	flags.Bool("headless", false, "")
 	flags.Int("servicePort", 0, "")
@@ -115,7 +114,7 @@ func (f *functionFlags) apply(cmd *cobra.Command, fn *kubeless.Function) error {
 		return usage(err)
 	}
 	f.applyPlain(fn)
-	err1 := f.applySource(cmd, fn)
+	err1 := errors.Join(f.applyDependencies(fn), f.applySource(cmd, fn))
 	err2 := change("--label", f.labels, &fn.Labels)
 	err3 := change("--node-selectors", f.nodeSelectors, &fn.Spec.Deployment.Spec.Template.Spec.NodeSelector)
 	err4 := f.applyContainer(fn)

@@ -12,7 +12,7 @@ import (
 )
 
 // clusterOnly are flags of a function that mean nothing without a cluster.
-var clusterOnly = []string{"runtime-class", "label", "secrets", "node-selectors", "service-account", "memory", "cpu", "runtime-image", "image-pull-policy"}
+var clusterOnly = []string{"runtime-class", "label", "secrets", "node-selectors", "service-account", "memory", "cpu", "runtime-image", "image-pull-policy", "dependencies"}
 
 func newFunctionRunLocal() *cobra.Command {
 	w := &functionWriter{}

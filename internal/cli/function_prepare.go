@@ -13,7 +13,8 @@ import (
 )
 
 func newFunctionPrepare(a *app) *cobra.Command {
-	return &cobra.Command{
+	var builds bool
+	cmd := &cobra.Command{
 		Use:   "prepare RUNTIME...",
 		Short: "Build the images of runtimes into the node's store",
 		Long: `Build the images of runtimes into the node's store, unless they are there.
@@ -31,7 +32,7 @@ another way, such as with kubectl apply, and for doing it ahead of time.`,
 			}
 			return a.withImages(cmd.Context(), func(images *store.Store) error {
 				for _, name := range args {
-					if err := ensureRuntime(cmd.Context(), images, name, steps(cmd.ErrOrStderr())); err != nil {
+					if err := ensureRuntime(cmd.Context(), images, name, builds, steps(cmd.ErrOrStderr())); err != nil {
 						return err
 					}
 					fmt.Fprintf(cmd.OutOrStdout(), "The image of the runtime %s is in the node's store.\n", name)
@@ -40,17 +41,16 @@ another way, such as with kubectl apply, and for doing it ahead of time.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&builds, "dependencies", false, "the images that install dependencies as well")
+	return cmd
 }
 
-// ensureRuntime puts the image of a runtime into the store.
-func ensureRuntime(ctx context.Context, images *store.Store, runtime string, progress build.Progress) error {
+// ensureRuntime puts the image of a runtime into the store, and the one that
+// builds for its functions where builds says so.
+func ensureRuntime(ctx context.Context, images *store.Store, runtime string, builds bool, progress build.Progress) error {
 	lang, err := runtimes.Get(runtime)
 	if err != nil {
 		return err
 	}
-	recipe, err := image.Runtime(lang)
-	if err != nil {
-		return err
-	}
-	return image.Ensure(ctx, images, recipe, progress)
+	return image.EnsureRuntime(ctx, images, lang, builds || lang.Build != nil && lang.Build.Whole, progress)
 }

@@ -63,6 +63,32 @@ func (f *functionFlags) applySource(cmd *cobra.Command, fn *kubeless.Function) e
 	return nil
 }
 
+// applyDependencies reads the file that --dependencies names.
+func (f *functionFlags) applyDependencies(fn *kubeless.Function) error {
+	if !f.set.Changed("dependencies") {
+		return nil
+	}
+	fn.Spec.Deps = ""
+	if f.dependencies == "" {
+		return nil
+	}
+	data, err := readFile(f.dependencies)
+	if err == nil && len(data) > maxDependencies {
+		err = fmt.Errorf("it has %d bytes, and the API takes %d; put it into the source's folder", len(data), maxDependencies)
+	}
+	if err == nil && !utf8.Valid(data) {
+		err = errors.New("it is no text in UTF-8")
+	}
+	if err != nil {
+		return fmt.Errorf("--dependencies: %w", err)
+	}
+	fn.Spec.Deps = string(data)
+	return nil
+}
+
+// maxDependencies is what the API takes of them, in bytes.
+const maxDependencies = 200_000
+
 // setSource puts data into fn in the form that the API takes, and refuses what
 // the cluster would.
 func setSource(fn *kubeless.Function, data []byte) error {

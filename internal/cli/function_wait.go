@@ -23,6 +23,12 @@ func (w *waitFlags) functionReady(cmd *cobra.Command, c *connection, fn *kubeles
 	defer cancel()
 	p := &progress{out: cmd.ErrOrStderr(), start: time.Now()}
 	failed := newFailure(time.Duration(w.window) * time.Second)
+	builds, err := newBuildOutput(c, cmd.ErrOrStderr())
+	if err != nil {
+		return nil, err
+	}
+	defer builds.copying.Wait()
+	defer cancel() // of what still writes
 	for said := ""; ; {
 		now := &kubeless.Function{}
 		if err := c.Get(ctx, c.key(fn.Name), now); err != nil && ctx.Err() == nil {
@@ -35,10 +41,17 @@ func (w *waitFlags) functionReady(cmd *cobra.Command, c *connection, fn *kubeles
 		case ready.Status == corev1.ConditionTrue:
 			p.say("Ready to serve.")
 			return now, loads(ctx, now)
+		case ready.Reason == "BuildFailed":
+			// Its output ends with it, and waiting would change nothing.
+			builds.copying.Wait()
+			return nil, fmt.Errorf("function '%s' failed: %s", fn.Name, ready.Message)
 		case ready.Status == corev1.ConditionFalse:
 			failed.begin(fmt.Errorf("function '%s' failed: %s: %s", fn.Name, ready.Reason, ready.Message))
 		default:
 			failed.clear()
+		}
+		if ready.Reason == "Building" {
+			builds.follow(ctx, c, fn)
 		}
 		if ready.Message != "" && ready.Message != said {
 			p.say(ready.Message)

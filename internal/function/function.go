@@ -5,6 +5,7 @@ package function
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -12,23 +13,55 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/runtimes"
 )
 
-type reconciler struct{ client client.Client }
+type reconciler struct {
+	client client.Client
+	builds client.Reader // of pods that build
+}
 
 // Add registers the controller.
 func Add(mgr ctrl.Manager) error {
+	builds, err := buildCache(mgr)
+	if err != nil {
+		return fmt.Errorf("set up the cache of builds: %w", err)
+	}
+	ofOwner := handler.TypedEnqueueRequestForOwner[*corev1.Pod](mgr.GetScheme(), mgr.GetRESTMapper(), &kubeless.Function{}, handler.OnlyControllerOwner())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&kubeless.Function{}).
 		Owns(&serving.Service{}).
-		Complete(&reconciler{client: mgr.GetClient()})
+		WatchesRawSource(source.Kind(builds, &corev1.Pod{}, ofOwner)).
+		Complete(&reconciler{client: mgr.GetClient(), builds: builds})
+}
+
+// buildCache holds the pods that build: the manager's own holds those of
+// revisions alone.
+func buildCache(mgr ctrl.Manager) (cache.Cache, error) {
+	label, err := labels.NewRequirement(kubeless.BuildLabel, selection.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := cache.New(mgr.GetConfig(), cache.Options{
+		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*label)}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, mgr.Add(c)
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -44,11 +77,20 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	report(&fn, svc, err)
 	if err == nil {
 		r.adviseImage(ctx, &fn, svc)
+		if fn.Status.Conditions.Get(serving.Ready).Status == corev1.ConditionTrue {
+			err = r.tidy(ctx, &fn)
+		}
 	}
 	if !equality.Semantic.DeepEqual(before.Status, fn.Status) {
 		if err := r.client.Status().Patch(ctx, &fn, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err
 		}
+	}
+	if state := (*unfinished)(nil); errors.As(err, &state) {
+		if state.failed {
+			return ctrl.Result{RequeueAfter: retryBuild}, nil
+		}
+		return ctrl.Result{}, nil // the build's pod tells of its end
 	}
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 		return ctrl.Result{}, nil // the status says why; the owner must act
@@ -83,6 +125,16 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 	if err := r.keepSource(ctx, fn, code); err != nil {
 		return nil, err
 	}
+	p, err := planFor(fn, lang, files)
+	if err != nil {
+		return nil, err
+	}
+	var made built
+	if p != nil {
+		if made, err = r.build(ctx, fn, p, code); err != nil {
+			return nil, err
+		}
+	}
 	svc := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: fn.Name}}
 	_, err = controllerutil.CreateOrPatch(ctx, r.client, svc, func() error {
 		if svc.UID != "" && !metav1.IsControlledBy(svc, fn) {
@@ -93,7 +145,7 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 		}
 		maps.Copy(svc.Labels, fn.Labels)
 		svc.Labels[kubeless.FunctionLabel] = fn.Name
-		svc.Spec.Template = template(fn, lang, code)
+		svc.Spec.Template = template(fn, lang, code, made)
 		rollBack(fn, svc)
 		return controllerutil.SetControllerReference(fn, svc, r.client.Scheme())
 	})
@@ -152,12 +204,7 @@ func (r *reconciler) adviseImage(ctx context.Context, fn *kubeless.Function, svc
 	if ready.Status == corev1.ConditionTrue || err != nil {
 		return
 	}
-	var rev serving.Revision
-	key := client.ObjectKey{Namespace: svc.Namespace, Name: svc.Status.LatestCreatedRevisionName}
-	if err := r.client.Get(ctx, key, &rev); err != nil || len(rev.Spec.Containers) != 1 || rev.Spec.Containers[0].Image != lang.Image {
-		return
-	}
-	if rev.Status.Conditions.Get(serving.ContainerHealthy).Reason != "ContainerMissing" {
+	if !r.missing(ctx, svc, lang.Image) {
 		return
 	}
 	ready.Reason = "RuntimeImageMissing"
@@ -169,7 +216,12 @@ func report(fn *kubeless.Function, svc *serving.Service, failed error) {
 	s := &fn.Status
 	s.ObservedGeneration = fn.Generation
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionUnknown}
+	state := (*unfinished)(nil)
 	switch {
+	case errors.As(failed, &state) && !state.failed:
+		ready.Reason, ready.Message = state.reason, state.message
+	case state != nil:
+		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, state.reason, state.message
 	case failed != nil:
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "FunctionFailed", failed.Error()
 	case svc.Status.ObservedGeneration == svc.Generation:

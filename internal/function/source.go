@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,27 @@ func Source(fn *kubeless.Function) ([]source.File, error) {
 	files, err := source.Files(source.Form(form), data, kubeless.Module(fn)+lang.Extension)
 	if err != nil {
 		return nil, fmt.Errorf("spec.function: %w", err)
+	}
+	return withDependencies(fn, lang, files)
+}
+
+// withDependencies puts what the spec says of dependencies where the language
+// looks for it.
+func withDependencies(fn *kubeless.Function, lang runtimes.Runtime, files []source.File) ([]source.File, error) {
+	if fn.Spec.Deps == "" {
+		return files, nil
+	}
+	if lang.Build == nil {
+		return nil, fmt.Errorf("spec.deps: dependencies of %s are not installed; put what the function needs into its archive", lang.Name)
+	}
+	files = slices.DeleteFunc(files, func(f source.File) bool { return f.Path == lang.Build.Manifest })
+	files = append(files, source.File{Path: lang.Build.Manifest, Data: []byte(fn.Spec.Deps)})
+	total := 0
+	for _, f := range files {
+		total += len(f.Data)
+	}
+	if total > source.MaxBytes {
+		return nil, fmt.Errorf("spec.deps: source and dependencies have %d bytes together, and no more than %d fit", total, source.MaxBytes)
 	}
 	return files, nil
 }

@@ -22,18 +22,10 @@ const (
 	user = 1000
 )
 
-// template is the revision that runs fn.
-func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.RevisionTemplate {
-	custom := fn.Spec.Deployment.Spec.Template
-	var own kubeless.Container
-	if len(custom.Spec.Containers) > 0 {
-		own = custom.Spec.Containers[0]
-	}
-	image := own.Image
-	if image == "" {
-		image = lang.Image
-	}
-	id, yes, no := int64(user), true, false
+// template is the revision that runs fn, with what was built for it.
+func template(fn *kubeless.Function, lang runtimes.Runtime, code code, made built) serving.RevisionTemplate {
+	custom, own := fn.Spec.Deployment.Spec.Template, container(fn)
+	no := false
 	// No probe is declared: a runtime listens once it has loaded the function,
 	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
@@ -44,28 +36,47 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code) serving.R
 		RuntimeClassName:             fn.Spec.RuntimeClassName,
 		ServiceAccountName:           custom.Spec.ServiceAccountName,
 		AutomountServiceAccountToken: &no,
-		NodeSelector:                 custom.Spec.NodeSelector,
-		SecurityContext: &corev1.PodSecurityContext{
-			RunAsUser: &id, RunAsGroup: &id, FSGroup: &id, RunAsNonRoot: &yes,
-			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-		},
-		ImagePullSecrets: custom.Spec.ImagePullSecrets,
-		Volumes:          volumes(custom.Spec.Volumes, code),
+		NodeSelector:                 made.on(custom.Spec.NodeSelector),
+		SecurityContext:              unprivileged(),
+		ImagePullSecrets:             custom.Spec.ImagePullSecrets,
+		Volumes:                      volumes(custom.Spec.Volumes, code),
 		Containers: []serving.Container{{
-			Image:           image,
+			Image:           cmp.Or(made.image, own.Image, lang.Image),
 			ImagePullPolicy: cmp.Or(own.ImagePullPolicy, corev1.PullIfNotPresent), // a tag on localhost can be pulled from nowhere
 			Env:             append(Contract(fn), own.Env...),
 			EnvFrom:         own.EnvFrom,
 			Resources:       own.Resources,
 			Ports:           []serving.ContainerPort{{ContainerPort: port(fn)}},
-			VolumeMounts:    append([]corev1.VolumeMount{{Name: sourceVolume, MountPath: "/kubeless", ReadOnly: true}}, own.VolumeMounts...),
-			SecurityContext: &corev1.SecurityContext{
-				AllowPrivilegeEscalation: &no,
-				Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-			},
+			VolumeMounts:    append([]corev1.VolumeMount{mounted}, own.VolumeMounts...),
+			SecurityContext: confined(),
 		}},
 	}
 	return t
+}
+
+// container is what fn says of its container.
+func container(fn *kubeless.Function) kubeless.Container {
+	for _, c := range fn.Spec.Deployment.Spec.Template.Spec.Containers {
+		return c
+	}
+	return kubeless.Container{}
+}
+
+// unprivileged and confined are how functions run, and what builds them.
+func unprivileged() *corev1.PodSecurityContext {
+	id, yes := int64(user), true
+	return &corev1.PodSecurityContext{
+		RunAsUser: &id, RunAsGroup: &id, FSGroup: &id, RunAsNonRoot: &yes,
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func confined() *corev1.SecurityContext {
+	no := false
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
 }
 
 // scaled are the template's annotations, with what the autoscaler in the spec
@@ -85,17 +96,23 @@ func scaled(annotations map[string]string, a kubeless.AutoscalerSpec) map[string
 	return all
 }
 
-// sourceVolume is the volume with the function's source.
+// sourceVolume is the volume with the function's source, mounted where it is.
 const sourceVolume = "source"
 
-func volumes(own []kubeless.Volume, code code) []corev1.Volume {
+var mounted = corev1.VolumeMount{Name: sourceVolume, MountPath: "/kubeless", ReadOnly: true}
+
+func (c code) volume() corev1.Volume {
 	executable := int32(0o555) // a program is run as it is
-	all := []corev1.Volume{{
+	return corev1.Volume{
 		Name: sourceVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-			LocalObjectReference: corev1.LocalObjectReference{Name: code.name}, Items: code.items, DefaultMode: &executable,
+			LocalObjectReference: corev1.LocalObjectReference{Name: c.name}, Items: c.items, DefaultMode: &executable,
 		}},
-	}}
+	}
+}
+
+func volumes(own []kubeless.Volume, code code) []corev1.Volume {
+	all := []corev1.Volume{code.volume()}
 	for _, v := range own {
 		all = append(all, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{Secret: v.Secret, ConfigMap: v.ConfigMap, EmptyDir: v.EmptyDir}})
 	}

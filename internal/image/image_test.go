@@ -145,6 +145,13 @@ func TestKeysDiffer(t *testing.T) {
 			t.Fatal(err)
 		}
 		add(r)
+		if of.Build != nil {
+			builder, err := Builder(of.Build)
+			if err != nil {
+				t.Fatal(err)
+			}
+			add(builder)
+		}
 		of.Packages = append([]string{"more"}, of.Packages...)
 		if changed, err := Runtime(of); err != nil || changed.Key == r.Key {
 			t.Errorf("%s: the key does not depend on the packages (%v)", name, err)

@@ -128,6 +128,11 @@ func goModule(name string, sources map[string][]byte) (string, error) {
 	return dir, nil
 }
 
+// user is who functions are, and what builds them.
+const user = "1000:1000"
+
+var environment = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "SSL_CERT_FILE=" + build.Certificates}
+
 // Runtime is the image that runs functions of a language.
 func Runtime(r runtimes.Runtime) (Recipe, error) {
 	files, err := r.Files()
@@ -141,8 +146,8 @@ func Runtime(r runtimes.Runtime) (Recipe, error) {
 	p := build.Packages{Names: r.Packages, Exclude: r.Exclude, Run: r.Prepare}
 	c := build.Contents{Files: trusted, Settings: ocispec.ImageConfig{
 		Entrypoint: r.Command,
-		User:       "1000:1000",
-		Env:        []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "SSL_CERT_FILE=" + build.Certificates},
+		User:       user,
+		Env:        append(slices.Clone(environment), "HOME=/tmp"),
 		// A server has nothing to save, and is the first process of its
 		// sandbox: any signal that it, or what it is loading, has no handler for
 		// yet would be lost, and its pod stay until the time of a call is over.

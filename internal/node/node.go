@@ -2,8 +2,9 @@
 // labels the node with the sandboxes that its container runtime really
 // offers, which is what RuntimeClasses schedule by, and with what its virtual
 // machines really run under; it freezes instances of services that no gateway
-// needs; it keeps tenants' floors, whatever the API server let in; and it keeps
-// the walls between tenants and what network policies say.
+// needs; it keeps tenants' floors, whatever the API server let in; it keeps the
+// walls between tenants and what network policies say; and it stores what is
+// built for functions.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -31,6 +32,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"redoubt.dev/redoubt/internal/hold"
+	"redoubt.dev/redoubt/internal/node/builds"
 	"redoubt.dev/redoubt/internal/node/guard"
 	"redoubt.dev/redoubt/internal/node/walls"
 	"redoubt.dev/redoubt/internal/sandbox"
@@ -85,7 +87,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	r := newRole(client, opts.NodeName)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts)); err != nil {
+	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts), r.storeBuilds(ctx, opts)); err != nil {
 		return err
 	}
 	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
@@ -162,6 +164,16 @@ func (r *role) keepWalls(ctx context.Context, fail context.CancelCauseFunc, cfg 
 			fail(err)
 		}
 	})
+	return nil
+}
+
+// storeBuilds begins to store what is built for functions here.
+func (r *role) storeBuilds(ctx context.Context, opts Options) error {
+	b, err := builds.New(r.client, opts.NodeName, opts.CRI)
+	if err != nil {
+		return fmt.Errorf("set up the store of builds: %w", err)
+	}
+	r.parts.Go(func() { b.Run(ctx) })
 	return nil
 }
 

@@ -11,6 +11,7 @@ import json
 import os
 import select
 import signal
+import site
 import socket
 import sys
 import threading
@@ -22,6 +23,7 @@ HANDLER = os.environ.get("FUNC_HANDLER", "")
 TIMEOUT = float(os.environ.get("FUNC_TIMEOUT") or 180)
 PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
+DEPENDENCIES = "/dependencies"
 MAX_BODY = int(os.environ.get("REQ_MB_LIMIT") or 16) << 20
 MAX_ANSWER = 64 << 20
 # How much of a body that is too large is read all the same, because who still
@@ -51,6 +53,7 @@ def load():
     if not os.path.exists(path):
         raise Problem(500, f"the function's source {MODULE}.py is missing; name its file in the handler, as in FILE.FUNCTION")
     sys.path.insert(0, FOLDER)
+    site.addsitedir(DEPENDENCIES)
     spec = importlib.util.spec_from_file_location(MODULE, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[MODULE] = module

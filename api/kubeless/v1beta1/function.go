@@ -49,6 +49,26 @@ func RolledBack(fn *Function) (revision string, ok bool) {
 	return revision, revision != "" && generation == strconv.FormatInt(fn.Generation, 10)
 }
 
+// BuildLabel is on the pod that installs what a function depends on, or compiles
+// it, and says by a digest what of. BuildRuntimeLabel names the runtime.
+const (
+	BuildLabel        = "redoubt.dev/build"
+	BuildRuntimeLabel = "redoubt.dev/build-runtime"
+)
+
+// BuildPort is where a build hands its result over, once it is done.
+const BuildPort = 8080
+
+// PodStored is the condition of a build's pod by which its node says whether the
+// result is in the node's image store.
+const PodStored corev1.PodConditionType = "redoubt.dev/Stored"
+
+// BuiltImage is the image that a node makes of a build's result. Pods of its
+// namespace alone may use it.
+func BuiltImage(namespace, build string) string {
+	return "localhost/redoubt/build/" + namespace + ":" + build
+}
+
 // Module is the part of the handler that names the source's file, without its
 // ending.
 func Module(fn *Function) string {
@@ -85,7 +105,7 @@ type FunctionList struct {
 
 // FunctionSpec is the function's source and surroundings.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0",message="dependencies are not installed yet; put what the function needs into its archive",fieldPath=".deps"
+// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0 || self.runtime in ['nodejs', 'python3']",message="dependencies are installed for nodejs and python3 alone; put what the function needs into its archive",fieldPath=".deps"
 type FunctionSpec struct {
 	// Handler is FILE.FUNCTION: the source's name without its ending, and
 	// what to call in it.
@@ -119,7 +139,9 @@ type FunctionSpec struct {
 	// +kubebuilder:validation:Pattern=`^[0-9]{0,3}$`
 	// +optional
 	Timeout string `json:"timeout,omitempty"`
-	// Deps must be empty.
+	// Deps are what the function depends on, as its language writes it:
+	// package.json or requirements.txt.
+	// +kubebuilder:validation:MaxLength=200000
 	// +optional
 	Deps string `json:"deps,omitempty"`
 	// Service names the port that the function listens on inside of its

@@ -41,6 +41,10 @@ type Addition struct {
 // Contents is what can be added to an image of any kind.
 type Contents struct {
 	Files []Addition
+	// Archives are unpacked into images of packages.
+	Archives []Archive
+	// Owned are folders, by their paths, that belong to a user of that number.
+	Owned map[string]int
 	// Links are symbolic links: what each says, by its path.
 	Links map[string]string
 	// Settings describe the process; Labels the image.
@@ -83,6 +87,9 @@ func finish(tree *layer.Tree, c Contents) (*Image, error) {
 		} else {
 			tree.Bytes(f.Path, f.Mode, f.Data)
 		}
+	}
+	for name, owner := range c.Owned {
+		tree.OwnedDir(name, 0o755, owner)
 	}
 	for name, target := range c.Links {
 		tree.Link(name, target)

@@ -73,6 +73,13 @@ func Debian(ctx context.Context, p Packages, c Contents, progress Progress) (*Im
 	if err := tree.Tar(f, treeLimits, keep); err != nil {
 		return nil, fmt.Errorf("read packages: %w", err)
 	}
+	for _, a := range c.Archives {
+		file, err := a.add(ctx, tree, progress)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+	}
 	return finish(tree, c)
 }
 

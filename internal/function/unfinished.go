@@ -1,0 +1,109 @@
+package function
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+)
+
+// unfinished says how far a build is, or why it failed. It is an error, because
+// there is nothing to run until it is done.
+type unfinished struct {
+	reason, message string
+	failed          bool
+}
+
+func (u *unfinished) Error() string { return u.message }
+
+// judge says how far a build is; nil when its result is in the node's store.
+func judge(pod *corev1.Pod) *unfinished {
+	stored := condition(pod, kubeless.PodStored)
+	switch {
+	case stored.Status == corev1.ConditionTrue:
+		return nil
+	case stored.Status == corev1.ConditionFalse:
+		return &unfinished{stored.Reason, stored.Message, true}
+	case pod.Status.Phase == corev1.PodFailed:
+		return &unfinished{"BuildFailed", why(pod) + "; all that it wrote: kubectl logs " + pod.Name, true}
+	case pod.Status.Phase == corev1.PodSucceeded || condition(pod, corev1.PodReady).Status == corev1.ConditionTrue:
+		return &unfinished{reason: "Building", message: "the node stores what was built"}
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.State.Waiting == nil {
+			continue
+		}
+		switch c.State.Waiting.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull":
+			runtime := pod.Labels[kubeless.BuildRuntimeLabel]
+			return &unfinished{"RuntimeImageMissing", fmt.Sprintf("the node has no image that builds for the runtime %s; make it there with: redoubt function prepare %s --dependencies", runtime, runtime), true}
+		}
+	}
+	if c := condition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
+		return &unfinished{reason: "Building", message: "the build waits for a node: " + c.Message}
+	}
+	return &unfinished{reason: "Building", message: "the build runs in the pod " + pod.Name}
+}
+
+// why is the end of what a failed build said, on one line.
+func why(pod *corev1.Pod) string {
+	switch pod.Status.Reason {
+	case "DeadlineExceeded":
+		return fmt.Sprintf("the build did not end within %v", buildTime)
+	case "Evicted":
+		return "the build was stopped: " + pod.Status.Message
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		end := c.State.Terminated
+		switch {
+		case end == nil:
+		case end.Reason == "OOMKilled":
+			return "the build needed more memory than " + buildMemory.String()
+		default:
+			return "the build failed: " + tail(end.Message)
+		}
+	}
+	return "the build failed: " + pod.Status.Message
+}
+
+// tail is the end of a text, on one line.
+func tail(text string) string {
+	const most = 800
+	line := []rune(strings.Join(strings.Fields(text), " "))
+	if len(line) > most {
+		return "... " + string(line[len(line)-most:])
+	}
+	return string(line)
+}
+
+// overdue says that a build that came to nothing has been there for long enough.
+func overdue(pod *corev1.Pod) bool {
+	state := judge(pod)
+	return state != nil && ended(pod) && time.Since(endOf(pod)) > retryBuild
+}
+
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+}
+
+func endOf(pod *corev1.Pod) time.Time {
+	end := pod.CreationTimestamp.Time
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.State.Terminated != nil {
+			end = c.State.Terminated.FinishedAt.Time
+		}
+	}
+	return end
+}
+
+func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return corev1.PodCondition{}
+}

@@ -1,0 +1,148 @@
+// Package builds stores what the node's build pods have made for functions: it
+// fetches the result of each from its sandbox, and makes an image of it and of
+// the runtime's, in the node's own store.
+//
+// Nothing that a build hands over is trusted: it may hold files, folders and
+// links, is bounded in time, number and size, and lands below one folder of an
+// image that its own namespace alone may use.
+package builds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+)
+
+// Builds follows the node's build pods.
+type Builds struct {
+	client   kubernetes.Interface
+	socket   string // the container runtime's
+	informer cache.SharedIndexInformer
+	queue    workqueue.TypedRateLimitingInterface[string]
+	judged   map[types.UID]bool // what has been said of, by the one worker
+}
+
+// New follows the pods of the node called name, whose container runtime listens
+// at socket.
+func New(client kubernetes.Interface, name, socket string) (*Builds, error) {
+	ours := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", name).String()
+		o.LabelSelector = kubeless.BuildLabel
+	})
+	b := &Builds{
+		client: client, socket: socket,
+		informer: informers.NewSharedInformerFactoryWithOptions(client, 0, ours).Core().V1().Pods().Informer(),
+		queue:    workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+		judged:   map[types.UID]bool{},
+	}
+	see := func(o any) {
+		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
+			b.queue.Add(key)
+		}
+	}
+	_, err := b.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: see, UpdateFunc: func(_, o any) { see(o) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			see(o)
+		},
+	})
+	return b, err
+}
+
+// Run stores until ctx ends, one result at a time.
+func (b *Builds) Run(ctx context.Context) {
+	defer context.AfterFunc(ctx, b.queue.ShutDown)()
+	go b.informer.RunWithContext(ctx)
+	for {
+		key, stopped := b.queue.Get()
+		if stopped {
+			return
+		}
+		if err := b.look(ctx, key); err != nil && ctx.Err() == nil {
+			slog.Error("store what was built", "pod", key, "error", err)
+			b.queue.AddRateLimited(key)
+		} else {
+			b.queue.Forget(key)
+		}
+		b.queue.Done(key)
+	}
+}
+
+// look stores the result of a build that is done, and says so.
+func (b *Builds) look(ctx context.Context, key string) error {
+	o, exists, err := b.informer.GetStore().GetByKey(key)
+	if err != nil || !exists {
+		return err
+	}
+	pod := o.(*corev1.Pod)
+	if b.judged[pod.UID] || pod.DeletionTimestamp != nil || has(pod, kubeless.PodStored, "") {
+		return nil
+	}
+	var failed error
+	switch {
+	case pod.Status.Phase == corev1.PodSucceeded:
+		failed = errors.New("what was built was handed over, and is not in the node's store; it is built again later")
+	case has(pod, corev1.PodReady, corev1.ConditionTrue):
+		failed = b.store(ctx, pod)
+	default:
+		return nil
+	}
+	if ctx.Err() != nil {
+		return nil // the next role sees that it is not there
+	}
+	if err := b.say(ctx, pod, failed); err != nil {
+		return err
+	}
+	b.judged[pod.UID] = true
+	return nil
+}
+
+func has(pod *corev1.Pod, kind corev1.PodConditionType, status corev1.ConditionStatus) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == kind {
+			return status == "" || c.Status == status
+		}
+	}
+	return false
+}
+
+// say writes the condition.
+func (b *Builds) say(ctx context.Context, pod *corev1.Pod, failed error) error {
+	condition := corev1.PodCondition{Type: kubeless.PodStored, Status: corev1.ConditionTrue, Reason: "Stored", LastTransitionTime: metav1.Now()}
+	if failed != nil {
+		slog.Warn("a build's result is not stored", "pod", pod.Namespace+"/"+pod.Name, "error", failed)
+		const most = 1000
+		text := []rune(failed.Error())
+		condition.Status, condition.Reason, condition.Message = corev1.ConditionFalse, "BuildFailed", string(text[:min(len(text), most)])
+	}
+	var missing *baseMissing
+	if errors.As(failed, &missing) {
+		condition.Reason = "RuntimeImageMissing"
+	}
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{condition}}})
+	if err != nil {
+		return err
+	}
+	_, err = b.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: "redoubt-node"}, "status")
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("set condition: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"archive/tar"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// write writes the folder's files, folders and links.
+func write(out io.Writer, folder string) error {
+	w := tar.NewWriter(out)
+	err := filepath.WalkDir(folder, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(folder, file)
+		if err != nil || name == "." {
+			return err
+		}
+		return add(w, name, file)
+	})
+	if err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+func add(w *tar.Writer, name, file string) error {
+	info, err := os.Lstat(file)
+	if err != nil {
+		return err
+	}
+	h := &tar.Header{Name: name, Mode: int64(info.Mode().Perm())}
+	switch {
+	case info.IsDir():
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case info.Mode()&fs.ModeSymlink != 0:
+		h.Typeflag = tar.TypeSymlink
+		if h.Linkname, err = os.Readlink(file); err != nil {
+			return err
+		}
+	case info.Mode().IsRegular():
+		h.Typeflag, h.Size = tar.TypeReg, info.Size()
+	default:
+		return fmt.Errorf("%s is neither a file nor a folder nor a link", name)
+	}
+	if err := w.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.CopyN(w, f, h.Size)
+	return err
+}

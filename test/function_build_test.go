@@ -1,0 +1,147 @@
+package test
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/test/platform"
+)
+
+// isNumber depends on a package of npm's registry.
+const isNumber = "const isNumber = require('is-number');\nmodule.exports = { greet: (event) => %q + isNumber(event.data) };\n"
+
+// What package.json names is installed in a sandbox of the function's class; a
+// change of the source alone installs nothing anew.
+func TestFunctionDependencies(t *testing.T) {
+	ns := namespace(t)
+	manifest := source(t, `{"dependencies": {"is-number": "7.0.0"}}`)
+	function(t, ns, "deploy", "num", "--runtime=nodejs", "--handler=app.greet", "--from-file="+source(t, fmt.Sprintf(isNumber, "")), "--dependencies="+manifest, "--runtime-class=gvisor")
+	if out := function(t, ns, "call", "num", "-d", "7"); out != "true" {
+		t.Errorf("the function answered %q", out)
+	}
+	image := shared.Kubectl(t, "-n", ns, "get", "revision", "num-00001", "-o", "jsonpath={.spec.containers[0].image}")
+	function(t, ns, "update", "num", "--from-file="+source(t, fmt.Sprintf(isNumber, "it is ")))
+	if out := function(t, ns, "call", "num", "-d", "x"); out != "it is false" {
+		t.Errorf("the changed function answered %q", out)
+	}
+	if out := shared.Kubectl(t, "-n", ns, "get", "revision", "num-00002", "-o", "jsonpath={.spec.containers[0].image}"); out != image || !strings.HasPrefix(image, "localhost/redoubt/build/"+ns+":") {
+		t.Errorf("it runs in %q, and ran in %q", out, image)
+	}
+	platform.Eventually(t, "the build's pod is gone", func() error {
+		if out := shared.Kubectl(t, "-n", ns, "get", "pods", "-l", kubeless.BuildLabel, "-o", "name"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
+	keepsToItsNamespace(t, image)
+}
+
+// What was built for a namespace is not run in another one, and nobody makes
+// pods whose result the node would store.
+func keepsToItsNamespace(t *testing.T, image string) {
+	t.Helper()
+	other := namespace(t)
+	of := strings.TrimPrefix(image, "localhost/redoubt/build/")
+	own, _, _ := strings.Cut(of, ":")
+	pod := func(ns string, labels map[string]string) error {
+		_, err := shared.Cluster.CoreV1().Pods(ns).Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "taker", Labels: labels},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: image}}},
+		}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	if err := pod(own, nil); err != nil {
+		t.Errorf("in its own namespace: %v", err)
+	}
+	if err := pod(other, nil); err == nil || !strings.Contains(err.Error(), "built for a function of another namespace") {
+		t.Errorf("in another namespace: %v", err)
+	}
+	if err := pod(own, map[string]string{kubeless.BuildLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build is on the pods") {
+		t.Errorf("a pod that pretends to build: %v", err)
+	}
+}
+
+// The tool's own words say what is wrong, to who deploys and in the status.
+func TestFunctionDependencyThatIsNot(t *testing.T) {
+	ns := namespace(t)
+	manifest := source(t, `{"dependencies": {"is-number": "99.99.99"}}`)
+	_, err := shared.Try(t, "", "function", "-n", ns, "deploy", "num", "--runtime=nodejs", "--handler=app.greet", "--from-file="+source(t, fmt.Sprintf(isNumber, "")), "--dependencies="+manifest, "--runtime-class=runc")
+	if err == nil || !all(err.Error(), "the build failed", "No matching version found for is-number@99.99.99") {
+		t.Errorf("deployed: %v", err)
+	}
+	if out := function(t, ns, "describe", "num"); !all(out, "BuildFailed", "is-number@99.99.99") {
+		t.Errorf("the description is %q", out)
+	}
+}
+
+// wheel is a Python package of one module.
+func wheel(t *testing.T, name, code string) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	info := name + "-1.0.dist-info/"
+	for file, text := range map[string]string{
+		name + ".py": code, info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n",
+		info + "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", info + "RECORD": "",
+	} {
+		f, err := w.Create(file)
+		if err == nil {
+			_, err = f.Write([]byte(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// requirements.txt is installed from the index that the function names, here one
+// of its own namespace.
+func TestFunctionRequirements(t *testing.T) {
+	ns := namespace(t)
+	shared.Redoubt(t, "function", "prepare", "python3")
+	const file = "greeting-1.0-py3-none-any.whl"
+	labels := map[string]string{"app": "index"}
+	objects := []any{
+		&corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Name: "index", Namespace: ns},
+			BinaryData: map[string][]byte{file: wheel(t, "greeting", "word = 'Hello'\n")}},
+		&corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}, ObjectMeta: metav1.ObjectMeta{Name: "index", Namespace: ns},
+			Spec: corev1.ServiceSpec{Selector: labels, Ports: []corev1.ServicePort{{Port: 8000}}}},
+		&corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "index", Namespace: ns, Labels: labels},
+			Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{
+					Name: "index", Image: "localhost/redoubt/python3:latest", Command: []string{"/usr/bin/python3", "-m", "http.server", "8000", "--directory", "/index"},
+					VolumeMounts: []corev1.VolumeMount{{Name: "index", MountPath: "/index"}},
+				}},
+				Volumes: []corev1.Volume{{Name: "index", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
+					LocalObjectReference: corev1.LocalObjectReference{Name: "index"}, Items: []corev1.KeyToPath{{Key: file, Path: "simple/greeting/" + file}},
+				}}}},
+			}},
+	}
+	for _, o := range objects {
+		text, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.Apply(t, string(text))
+	}
+	shared.Kubectl(t, "-n", ns, "wait", "--for=condition=Ready", "pod/index", "--timeout=90s")
+	function(t, ns, "deploy", "hi", "--runtime=python3", "--handler=app.greet", "--runtime-class=runc",
+		"--from-file="+source(t, "import greeting\ndef greet(event, context):\n    return greeting.word + ' ' + event['data']\n"),
+		"--dependencies="+source(t, "greeting==1.0\n"), "--env=PIP_INDEX_URL=http://index:8000/simple", "--env=PIP_TRUSTED_HOST=index")
+	if out := function(t, ns, "call", "hi", "-d", "you"); out != "Hello you" {
+		t.Errorf("the function answered %q", out)
+	}
+}
