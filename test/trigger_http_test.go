@@ -66,6 +66,13 @@ func asked(t *testing.T, host, path, password string) (status int, body string) 
 	return resp.StatusCode, string(text)
 }
 
+// readsSecret says whether the gateway may: yes or no.
+func readsSecret(t *testing.T, ns, name string) string {
+	t.Helper()
+	out, _ := shared.Try(t, "", "kubectl", "auth", "can-i", "get", "secrets/"+name, "-n", ns, "--as", "redoubt:gateway")
+	return strings.TrimSpace(out)
+}
+
 // Kubeless's YAML as it is: a host, a path, and a password for a function that
 // is not to be reached otherwise. A second namespace does not get the host.
 func TestHTTPTrigger(t *testing.T) {
@@ -92,11 +99,11 @@ func TestHTTPTrigger(t *testing.T) {
 	if out := shared.Redoubt(t, "trigger", "-n", ns, "http", "list", "-o", "wide"); !all(out, "shop", host, "/orders", "users", "True") {
 		t.Errorf("the list is %q", out)
 	}
-	// The gateway may read this namespace's secrets, and not another's.
-	for in, may := range map[string]string{ns: "yes", second: "no"} {
-		out, _ := shared.Try(t, "", "kubectl", "auth", "can-i", "get", "secrets/users", "-n", in, "--as", "redoubt:gateway")
-		if strings.TrimSpace(out) != may {
-			t.Errorf("the gateway can read secrets in %s: %q, want %s", in, out, may)
+	// The gateway may read what the trigger names, and nothing else.
+	for secret, may := range map[string]string{ns + " users": "yes", ns + " other": "no", second + " users": "no"} {
+		in, name, _ := strings.Cut(secret, " ")
+		if got := readsSecret(t, in, name); got != may {
+			t.Errorf("the gateway can read %s: %q, want %s", secret, got, may)
 		}
 	}
 	shared.Apply(t, fmt.Sprintf(httpTrigger, second, host, second))
@@ -117,6 +124,9 @@ func TestHTTPTrigger(t *testing.T) {
 	platform.Eventually(t, "the host is gone", func() error {
 		if status, body := asked(t, host, "/v2", "secret"); status != http.StatusNotFound {
 			return fmt.Errorf("%d %s", status, body)
+		}
+		if got := readsSecret(t, ns, "users"); got != "no" {
+			return fmt.Errorf("the gateway can still read the secret: %s", got)
 		}
 		return nil
 	})

@@ -39,6 +39,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving/revision"
 	"redoubt.dev/redoubt/internal/serving/route"
 	"redoubt.dev/redoubt/internal/serving/routing"
+	"redoubt.dev/redoubt/internal/serving/secrets"
 	"redoubt.dev/redoubt/internal/serving/service"
 	"redoubt.dev/redoubt/internal/tenant"
 	"redoubt.dev/redoubt/internal/tenant/gate"
@@ -79,6 +80,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		function.Add,
 		tenant.Add,
 		gate.Add,
+		secrets.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
 		},

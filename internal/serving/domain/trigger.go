@@ -6,34 +6,18 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/claim"
 )
 
-// secretsRole is the ClusterRole that lets the gateway read the secrets of a
-// namespace, and gatewayUser who the gateway is (config/rbac).
-const (
-	secretsRole = "redoubt:gateway-secrets"
-	gatewayUser = "redoubt:gateway"
-)
-
-// reportTrigger writes a trigger's status, and lets the gateway read the
-// secrets that it names.
+// reportTrigger writes a trigger's status.
 func (r *reconciler) reportTrigger(ctx context.Context, t *kubeless.HTTPTrigger, order []claim.Claim) error {
-	if t.Spec.TLSSecret != "" || t.Spec.BasicAuthSecret != "" {
-		if err := r.grant(ctx, t); err != nil {
-			return err
-		}
-	}
 	before, now := t.DeepCopy(), metav1.Now()
 	resolved, open, err := r.function(ctx, t)
 	if err != nil {
@@ -81,21 +65,4 @@ func (r *reconciler) function(ctx context.Context, t *kubeless.HTTPTrigger) (res
 			serving.PublicURL(own, r.opts.URLPort), serving.VisibilityLabel, serving.VisibilityClusterLocal)
 	}
 	return resolved, ready, nil
-}
-
-// grant lets the gateway read the secrets of the trigger's namespace, as long
-// as the trigger is there.
-func (r *reconciler) grant(ctx context.Context, t *kubeless.HTTPTrigger) error {
-	binding := &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: t.Namespace, Name: "redoubt:httptrigger:" + t.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: secretsRole},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: gatewayUser}},
-	}
-	if err := controllerutil.SetOwnerReference(t, binding, r.client.Scheme()); err != nil {
-		return err
-	}
-	if err := r.client.Create(ctx, binding); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("let the gateway read the secrets of trigger %s: %w", t.Name, err)
-	}
-	return nil
 }
