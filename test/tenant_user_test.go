@@ -150,6 +150,54 @@ func TestTenantsUser(t *testing.T) {
 	t.Run("works", func(t *testing.T) { alice.works(t, name) })
 	t.Run("certificate", func(t *testing.T) { alice.isKnown(t, name) })
 	t.Run("leaves", func(t *testing.T) { alice.leaves(t, name) })
+	t.Run("revoked", func(t *testing.T) { alice.isRevoked(t, name, rival) })
+}
+
+// isRevoked takes all certificates of the tenant back, before they end. The next
+// one is good, as are another tenant's, and those whom an identity provider names.
+func (u user) isRevoked(t *testing.T, tenant, rival string) {
+	other := newUser(t, rival)
+	lists := right{"list", "pods"}
+	if !may(t, u.cluster, lists.in(tenant)) {
+		t.Fatal("the certificate is good for nothing before it is revoked")
+	}
+	shared.Redoubt(t, "tenant", "kubeconfig", tenant, "--revoke")
+	platform.Eventually(t, "the certificate is good for nothing", func() error {
+		for _, r := range developers {
+			if may(t, u.cluster, r.in(tenant)) {
+				return fmt.Errorf("it may %s %s", r.verb, r.resource)
+			}
+		}
+		return nil
+	})
+	next := newUser(t, tenant)
+	for who, c := range map[string]kubernetes.Interface{"the next certificate": next.cluster, "somebody of the identity provider's": inGroup(t, redoubt.TenantGroup(tenant))} {
+		if !may(t, c, lists.in(tenant)) {
+			t.Errorf("%s is good for nothing", who)
+		}
+	}
+	if !may(t, other.cluster, lists.in(rival)) {
+		t.Error("another tenant's certificate is good for nothing")
+	}
+	if may(t, u.cluster, lists.in(tenant)) {
+		t.Error("the next certificate makes the revoked one good again")
+	}
+	out, err := shared.Try(t, "", "kubectl", "patch", "tenant", tenant, "--type=merge", "-p", `{"spec":{"credentialGeneration":null}}`)
+	if err == nil || !strings.Contains(err.Error()+out, "must not go back") {
+		t.Errorf("the revocation is taken back: %v %s", err, out)
+	}
+}
+
+// inGroup is somebody of a group.
+func inGroup(t *testing.T, group string) kubernetes.Interface {
+	t.Helper()
+	cfg := config(t)
+	cfg.Impersonate.UserName, cfg.Impersonate.Groups = "somebody", []string{group, "system:authenticated"}
+	c, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // works runs a pod and talks to it, with the program and kubectl.
@@ -202,7 +250,7 @@ func (u user) isKnown(t *testing.T, tenant string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := certificate.Subject; s.CommonName != "redoubt:tenant:"+tenant+":alice" || !slices.Contains(s.Organization, "redoubt:tenant:"+tenant) || len(s.Organization) != 2 {
+	if s := certificate.Subject; s.CommonName != "redoubt:tenant:"+tenant+":alice" || !slices.Contains(s.Organization, redoubt.CertificateGroup(settled(t, tenant))) || len(s.Organization) != 2 {
 		t.Errorf("the certificate is for %s", s)
 	}
 	if life := certificate.NotAfter.Sub(certificate.NotBefore); life > time.Hour || certificate.IsCA {
@@ -217,7 +265,7 @@ func (u user) isKnown(t *testing.T, tenant string) {
 			t.Errorf("the signing request %s is left", r.Name)
 		}
 	}
-	for _, wrong := range [][]string{{"--user=a:b"}, {"--duration=1m"}, {"--duration=9000h"}} {
+	for _, wrong := range [][]string{{"--revoke", "--user=alice"}, {"--user=a:b"}, {"--duration=1m"}, {"--duration=9000h"}} {
 		if _, err := shared.Try(t, "", append([]string{"tenant", "kubeconfig", tenant}, wrong...)...); err == nil || !strings.Contains(err.Error(), "exit status 2") {
 			t.Errorf("%v: %v", wrong, err)
 		}

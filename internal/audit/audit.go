@@ -125,7 +125,8 @@ func (f *Filter) tenants(e *event) []string {
 		user = e.As
 	}
 	for _, group := range user.Groups {
-		if tenant, ok := strings.CutPrefix(group, "redoubt:tenant:"); ok {
+		if group, ok := strings.CutPrefix(group, "redoubt:tenant:"); ok {
+			tenant, _, _ := strings.Cut(group, ":") // which certificates are good comes after it
 			add(tenant)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 const (
 	head    = `{"kind":"Event","stage":"ResponseComplete","requestReceivedTimestamp":"2026-11-26T12:00:00.123456Z",`
-	alice   = `"user":{"username":"redoubt:tenant:acme:alice","groups":["redoubt:tenant:acme","redoubt:tenants","system:authenticated"]},`
+	alice   = `"user":{"username":"redoubt:tenant:acme:alice","groups":["redoubt:tenant:acme:b5e1c0de:2","redoubt:tenants","system:authenticated"]},`
 	owner   = `"user":{"username":"redoubt:admin","groups":["system:masters"]},`
 	kubelet = `"user":{"username":"system:node:n","groups":["system:nodes"]},`
 )

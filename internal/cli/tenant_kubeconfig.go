@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
@@ -23,6 +25,8 @@ type tenantKubeconfig struct {
 	user string
 	life time.Duration
 	file string
+	// revoke takes certificates back instead.
+	revoke bool
 }
 
 func newTenantKubeconfig(a *app) *cobra.Command {
@@ -32,18 +36,25 @@ func newTenantKubeconfig(a *app) *cobra.Command {
 		Short: "Make a kubeconfig for one of a tenant's users",
 		Long: `Make a kubeconfig for one of a tenant's users. He may work in the tenant's
 namespaces, as they are at any time, and nowhere else. The cluster signs it
-for --duration; nothing takes it back before that, and running the command again
-makes the next one.`,
+for --duration, and running the command again makes the next one. --revoke takes
+back all that were made for the tenant so far.`,
 		Example: `  redoubt tenant kubeconfig acme --user alice -o alice.kubeconfig
-  redoubt tenant kubeconfig acme --user deploy --duration 1h -o deploy.kubeconfig`,
+  redoubt tenant kubeconfig acme --user deploy --duration 1h -o deploy.kubeconfig
+  redoubt tenant kubeconfig acme --revoke`,
 		Args: oneName("tenant"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := credential.Check(k.user, k.life); err != nil {
 				return usage(err)
 			}
+			if set := cmd.Flags().Changed; k.revoke && (set("user") || set("duration") || set("output")) {
+				return usage(errors.New("--revoke takes back what was made for all users; leave --user, --duration and --output out"))
+			}
 			c, err := k.connect(cmd)
 			if err != nil {
 				return err
+			}
+			if k.revoke {
+				return revoke(cmd, c, args[0])
 			}
 			return k.make(cmd, c, args[0])
 		},
@@ -53,6 +64,7 @@ makes the next one.`,
 	flags := cmd.Flags()
 	flags.StringVar(&k.user, "user", "developer", "name of the user, as the audit log has it")
 	flags.DurationVar(&k.life, "duration", 24*time.Hour, "how long it is good for, 10m to 8760h; the cluster may make it less")
+	flags.BoolVar(&k.revoke, "revoke", false, "take back every kubeconfig made for the tenant so far, and make none")
 	flags.StringVarP(&k.file, "output", "o", "", "file to write, for its owner alone (default: standard output)")
 	return cmd
 }
@@ -66,7 +78,7 @@ func (k *tenantKubeconfig) make(cmd *cobra.Command, c *connection, name string) 
 	if len(namespaces) == 0 {
 		return fmt.Errorf("tenant '%s' has no namespace that its user could work in; give it one first: redoubt tenant update %s --namespaces NAME", name, name)
 	}
-	signed, err := credential.Request(cmd.Context(), c, name, k.user, k.life)
+	signed, err := credential.Request(cmd.Context(), c, &tenant, k.user, k.life)
 	if err != nil {
 		return err
 	}
@@ -86,6 +98,30 @@ func (k *tenantKubeconfig) make(cmd *cobra.Command, c *connection, name string) 
 		k.user, name, strings.Join(namespaces, ", "), signed.Until.Local().Format(time.RFC3339))
 	return nil
 }
+
+// revoke makes all certificates of the tenant's users those of a former
+// generation, which have no rights, and waits until they have none.
+func revoke(cmd *cobra.Command, c *connection, name string) error {
+	tenant := &redoubt.Tenant{}
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := c.Get(cmd.Context(), client.ObjectKey{Name: name}, tenant); err != nil {
+			return err
+		}
+		tenant.Spec.CredentialGeneration++
+		return c.Update(cmd.Context(), tenant, fieldOwner)
+	})
+	if err != nil {
+		return err
+	}
+	if err := inForce(cmd.Context(), c, tenant, nil, revocationLimit); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "Every kubeconfig made for tenant '%s' so far is revoked.\n", name)
+	return nil
+}
+
+// revocationLimit is how long the controller may take.
+const revocationLimit = time.Minute
 
 // kubeconfigFor reaches the cluster of cfg as somebody else.
 func kubeconfigFor(cfg *rest.Config, user, namespace string, signed *credential.Credential) ([]byte, error) {

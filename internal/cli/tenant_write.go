@@ -200,7 +200,7 @@ func (w *tenantWriter) finish(cmd *cobra.Command, c *connection, tenant *redoubt
 			return fmt.Errorf("tenant '%s' is %s, but the namespace '%s' is not its: %w", tenant.Name, done, strings.TrimSuffix(name, "-"), err)
 		}
 	}
-	if err := w.inForce(cmd.Context(), c, tenant); err != nil {
+	if err := inForce(cmd.Context(), c, tenant, w.namespaces, time.Duration(w.timeout)*time.Second); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Tenant '%s' %s: its floor is %s, open to it: %s.\n", tenant.Name, done, floorOf(&tenant.Spec),
@@ -236,23 +236,23 @@ func (w *tenantWriter) assign(ctx context.Context, c *connection, tenant, name s
 	return c.Patch(ctx, ns, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
-// inForce waits until the controller has done what the tenant and its new
-// namespaces need.
-func (w *tenantWriter) inForce(ctx context.Context, c *connection, tenant *redoubt.Tenant) error {
+// inForce waits until the controller has done what the tenant needs, and the
+// namespaces that it gets or, with a hyphen at the end, loses.
+func inForce(ctx context.Context, c *connection, tenant *redoubt.Tenant, namespaces []string, limit time.Duration) error {
 	wanted := func(name string) bool {
 		name, away := strings.CutSuffix(name, "-")
 		return slices.Contains(tenant.Status.Namespaces, name) != away
 	}
-	for deadline := time.Now().Add(time.Duration(w.timeout) * time.Second); ; {
+	for deadline := time.Now().Add(limit); ; {
 		if err := c.Get(ctx, client.ObjectKeyFromObject(tenant), tenant); err != nil {
 			return err
 		}
-		late := slices.IndexFunc(w.namespaces, func(name string) bool { return !wanted(name) })
+		late := slices.IndexFunc(namespaces, func(name string) bool { return !wanted(name) })
 		if tenant.Status.ObservedGeneration == tenant.Generation && late < 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("tenant '%s' is not in force after %d seconds: does the controller run? See: redoubt logs controller", tenant.Name, w.timeout)
+			return fmt.Errorf("tenant '%s' is not in force after %v: does the controller run? See: redoubt logs controller", tenant.Name, limit)
 		}
 		select {
 		case <-ctx.Done():

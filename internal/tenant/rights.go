@@ -16,7 +16,10 @@ func (r *reconciler) admit(ctx context.Context, tenant *redoubt.Tenant, namespac
 	binding := bindingIn(namespace)
 	err := r.ensure(ctx, tenant, binding, true, func() {
 		binding.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: redoubt.TenantRole}
-		binding.Subjects = []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: redoubt.TenantGroup(tenant.Name)}}
+		binding.Subjects = nil
+		for _, group := range []string{redoubt.TenantGroup(tenant.Name), redoubt.CertificateGroup(tenant)} {
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: group})
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("let its users in: %w", err)

@@ -1,5 +1,7 @@
 package v1
 
+import "fmt"
+
 // TenantLabel on a namespace names the tenant that it belongs to. An admission
 // policy lets only those set, change or remove it who may update the tenant.
 const TenantLabel = "redoubt.dev/tenant"
@@ -51,8 +53,14 @@ const (
 	TenantRole = "redoubt:tenant"
 )
 
-// TenantGroup has the users of one tenant.
+// TenantGroup has the users of one tenant whom an identity provider names.
 func TenantGroup(tenant string) string { return "redoubt:tenant:" + tenant }
+
+// CertificateGroup has the users of a tenant whose certificates are good: those
+// made since the last revocation, for this tenant and no former one of its name.
+func CertificateGroup(t *Tenant) string {
+	return fmt.Sprintf("%s:%s:%d", TenantGroup(t.Name), t.UID, t.Spec.CredentialGeneration)
+}
 
 // TenantUser is one of them.
 func TenantUser(tenant, user string) string { return TenantGroup(tenant) + ":" + user }

@@ -38,6 +38,7 @@ type TenantList struct {
 // TenantSpec is what the platform's owner says of a tenant.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultClass) || !has(self.classes) || self.defaultClass in self.classes",message="defaultClass must be one of classes: add it there, or choose another default"
+// +kubebuilder:validation:XValidation:rule="(has(self.credentialGeneration) ? self.credentialGeneration : 0) >= (has(oldSelf.credentialGeneration) ? oldSelf.credentialGeneration : 0)",message="credentialGeneration must not go back: certificates that were revoked would be good again"
 type TenantSpec struct {
 	// Floor is the weakest isolation that the tenant's pods may have.
 	//
@@ -72,6 +73,11 @@ type TenantSpec struct {
 	// gateway. One passes where both tenants say so: the caller's in to, the
 	// other's in from.
 	Calls TenantCalls `json:"calls,omitempty"`
+	// CredentialGeneration is that of the certificates of the tenant's users that
+	// are good. Raising it takes all of those back that were made before.
+	//
+	// +kubebuilder:validation:Minimum=0
+	CredentialGeneration int64 `json:"credentialGeneration,omitempty"`
 }
 
 // TenantCalls are tenants by name; a tenant's own services are always open to

@@ -2,8 +2,8 @@
 // cluster's own signer through the API of certificate signing requests. Who
 // calls it must be allowed to make and approve them.
 //
-// The key never leaves the caller. A certificate cannot be taken back before it
-// ends, so it should not live long.
+// The key never leaves the caller. A certificate is good until it ends, or until
+// the tenant's credential generation is raised, which takes all of them back.
 package credential
 
 import (
@@ -63,7 +63,7 @@ func Check(user string, life time.Duration) error {
 
 // Request asks for a certificate of the tenant's user, approves that, and waits
 // for it.
-func Request(ctx context.Context, c client.Client, tenant, user string, life time.Duration) (*Credential, error) {
+func Request(ctx context.Context, c client.Client, tenant *redoubt.Tenant, user string, life time.Duration) (*Credential, error) {
 	if err := Check(user, life); err != nil {
 		return nil, err
 	}
@@ -72,8 +72,8 @@ func Request(ctx context.Context, c client.Client, tenant, user string, life tim
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{
-		CommonName:   redoubt.TenantUser(tenant, user),
-		Organization: []string{redoubt.TenantGroup(tenant), redoubt.TenantsGroup},
+		CommonName:   redoubt.TenantUser(tenant.Name, user),
+		Organization: []string{redoubt.CertificateGroup(tenant), redoubt.TenantsGroup},
 	}}, key)
 	if err != nil {
 		return nil, fmt.Errorf("make a signing request: %w", err)
