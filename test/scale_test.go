@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,5 +35,49 @@ func TestScaleByUse(t *testing.T) {
 	})
 	if n := len(unknown.pods(t, "")); n != 1 {
 		t.Errorf("%d instances of a revision that cannot be measured", n)
+	}
+}
+
+// A pod that finds no room is given that of frozen instances, but not of one
+// that has to be kept.
+func TestFrozenMakeRoom(t *testing.T) {
+	t.Parallel()
+	shell(t)
+	ns := namespace(t)
+	// A resource of its own lets the test fill the node without harm to others.
+	const room = "redoubt.dev/test-room"
+	node := shared.Kubectl(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+	patch := func(op string) {
+		out, err := shared.Command(context.Background(), "kubectl", "patch", "node", node, "--subresource=status", "--type=json",
+			"-p", fmt.Sprintf(`[{"op": %q, "path": "/status/capacity/redoubt.dev~1test-room", "value": "2"}]`, op)).CombinedOutput()
+		if err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}
+	patch("add")
+	t.Cleanup(func() { patch("remove") })
+	platform.Eventually(t, "the node has room", func() error {
+		if got := shared.Kubectl(t, "get", "node", node, "-o", `jsonpath={.status.allocatable.redoubt\.dev/test-room}`); got != "2" {
+			return fmt.Errorf("it has %q", got)
+		}
+		return nil
+	})
+	kept, idle := service{ns: ns, name: "kept"}, service{ns: ns, name: "idle"}
+	for s, scale := range map[*service]string{&kept: "--scale-min=1", &idle: "--scale-min=0"} {
+		s.create(t, scale, "--scale-window=6s", "--annotation=redoubt.dev/freeze=1s", "--limit="+room+"=1")
+	}
+	shared.Kubectl(t, "-n", ns, "run", "worker", "--image="+shellImage, "--image-pull-policy=Never", "--overrides",
+		fmt.Sprintf(`{"spec": {"containers": [{"name": "worker", "image": %q, "imagePullPolicy": "Never", "command": ["/bin/sleep", "1000"], "resources": {"limits": {%q: "1"}}}]}}`, shellImage, room))
+	platform.Eventually(t, "the pod runs", func() error {
+		if phase := shared.Kubectl(t, "-n", ns, "get", "pod", "worker", "-o", "jsonpath={.status.phase}"); phase != "Running" {
+			return fmt.Errorf("it is %s", phase)
+		}
+		return nil
+	})
+	if k, i := len(kept.pods(t, "")), len(idle.pods(t, "")); k != 1 || i != 0 {
+		t.Errorf("%d instances are kept, %d are idle", k, i)
+	}
+	if out := shared.Kubectl(t, "-n", ns, "events", "--for=revision/idle-00001"); !strings.Contains(out, "MadeRoom") {
+		t.Errorf("the events are %q", out)
 	}
 }

@@ -34,13 +34,17 @@ const (
 // status. It runs in one controller at a time, the leader.
 type Scaler struct {
 	Client client.Client
+	// Live reads from the API server what the client's cache leaves out.
+	Live client.Reader
 	// Gateways are the admin addresses, host:port.
 	Gateways []string
 	Log      logr.Logger
 	// Events says of a revision why it is not scaled.
 	Events events.EventRecorder
 
-	measured  time.Time // when the metrics API was asked last; of Start alone
+	// These are Start's own.
+	measured  time.Time   // when the metrics API was asked last
+	reclaimed []types.UID // instances that made room and may not be gone yet
 	mu        sync.Mutex
 	revisions map[types.NamespacedName]*Tracker // guarded by mu
 }
@@ -160,6 +164,9 @@ func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 		if err := s.decide(ctx, rev, standings[client.ObjectKeyFromObject(rev)], false, now); client.IgnoreNotFound(err) != nil {
 			s.Log.Error(err, "scale revision", "revision", client.ObjectKeyFromObject(rev))
 		}
+	}
+	if err := s.reclaim(ctx, revisions.Items, now); err != nil {
+		s.Log.Error(err, "make room for pods that wait")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

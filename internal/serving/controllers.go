@@ -92,7 +92,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		},
 		func(mgr ctrl.Manager) error {
 			return mgr.Add(&autoscale.Scaler{
-				Client: mgr.GetClient(), Gateways: opts.Gateways,
+				Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Gateways: opts.Gateways,
 				Log: mgr.GetLogger().WithName("autoscale"), Events: mgr.GetEventRecorder("redoubt-autoscaler"),
 			})
 		},

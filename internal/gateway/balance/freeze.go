@@ -48,20 +48,19 @@ func (r *Revision) leave(i *Instance, now time.Time) {
 // Thawing says that the instance may not run yet.
 func (i *Instance) Thawing() bool { return i.thawing.Load() != nil }
 
-// Awake waits until the instance that a request was given runs. The request
-// still has the instance when it gives up; the error is a *Refusal.
-func (r *Revision) Awake(i *Instance, gone <-chan struct{}) error {
+// Awake waits until the instance that a request was given at a time runs. The
+// request still has the instance when it gives up; the error is a *Refusal.
+func (r *Revision) Awake(i *Instance, since time.Time, gone <-chan struct{}) error {
 	running := i.thawing.Load()
 	if running == nil {
 		return nil
 	}
-	begin := time.Now()
 	timer := time.NewTimer(r.Settings().Timeout)
 	defer timer.Stop()
 	select {
 	case <-*running:
 		i.thawing.CompareAndSwap(running, nil)
-		r.Meter.Thaw(time.Since(begin))
+		r.Meter.Thaw(time.Since(since))
 		return nil
 	case <-gone:
 		return clientGone

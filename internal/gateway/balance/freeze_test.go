@@ -72,7 +72,7 @@ func TestRequestsWaitForTheThaw(t *testing.T) {
 			i, _, err := r.Enter(time.Now(), nil)
 			if err != nil {
 				t.Error(err)
-			} else if err := r.Awake(i, nil); err != nil {
+			} else if err := r.Awake(i, time.Now(), nil); err != nil {
 				t.Error(err)
 			}
 			entered <- i
@@ -108,7 +108,7 @@ func TestGivingUpLeavesTheInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Awake(i, gone); err == nil {
+	if err := r.Awake(i, time.Now(), gone); err == nil {
 		t.Fatal("a frozen instance is said to run")
 	}
 	r.Leave(time.Now(), i)

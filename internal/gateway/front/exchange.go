@@ -187,7 +187,7 @@ func (x *exchange) connect(fresh bool) (err error) {
 	}
 	x.up, err = dial()
 	if thawing {
-		if err := x.revision.Awake(x.instance, x.gone); err != nil {
+		if err := x.revision.Awake(x.instance, begin, x.gone); err != nil {
 			return err
 		}
 		x.span.Waited(string(balance.Thaw), begin)

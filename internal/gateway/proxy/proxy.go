@@ -151,7 +151,7 @@ func (x *exchange) awake(ctx context.Context) error {
 		return nil
 	}
 	begin := time.Now()
-	err := x.revision.Awake(x.instance, ctx.Done())
+	err := x.revision.Awake(x.instance, begin, ctx.Done())
 	x.span.Waited(string(balance.Thaw), begin)
 	return err
 }

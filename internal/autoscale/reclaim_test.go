@@ -1,0 +1,96 @@
+package autoscale
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	serving "redoubt.dev/redoubt/api/serving/v1"
+)
+
+func podOn(node, cpu, memory string) corev1.Pod {
+	p := corev1.Pod{Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{}}}}
+	p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory),
+	}
+	return p
+}
+
+// Those give way that have what is lacking, where it is lacking, and no more
+// of them than needed.
+func TestRoomIsMadeByTheFewest(t *testing.T) {
+	node := &corev1.Node{Status: corev1.NodeStatus{Allocatable: corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("4Gi"), corev1.ResourcePods: resource.MustParse("6"),
+	}}}
+	var all []idle
+	for i, pod := range []corev1.Pod{podOn("a", "0", "1Gi"), podOn("b", "2", "4Gi"), podOn("a", "500m", "64Mi"), podOn("a", "500m", "64Mi")} {
+		all = append(all, idle{revision: &serving.Revision{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}}, pods: []corev1.Pod{pod}})
+	}
+	there := []corev1.Pod{podOn("a", "900m", "1Gi"), all[0].pods[0], all[2].pods[0], all[3].pods[0], podOn("a", "2", "4Gi")}
+	there[4].Status.Phase = corev1.PodSucceeded
+	for name, test := range map[string]struct {
+		pod  corev1.Pod
+		want []string
+	}{
+		"fits":                   {podOn("", "100m", "64Mi"), nil},
+		"a little too much":      {podOn("", "200m", "64Mi"), []string{"2"}},
+		"twice as much":          {podOn("", "1", "64Mi"), []string{"2", "3"}},
+		"too much of all":        {podOn("", "1500m", "64Mi"), nil},
+		"memory":                 {podOn("", "0", "2Gi"), []string{"0"}},
+		"memory and processors":  {podOn("", "200m", "2Gi"), []string{"0", "2"}},
+		"more than the node has": {podOn("", "3", "64Mi"), nil},
+	} {
+		var got []string
+		for _, i := range enough(lacking(node, there, &test.pod), "a", all) {
+			got = append(got, i.revision.Name)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v give way, want %v", name, got, test.want)
+		}
+	}
+	node.Status.Allocatable[corev1.ResourcePods] = resource.MustParse("4")
+	small := podOn("", "0", "0")
+	if got := enough(lacking(node, there, &small), "a", all); len(got) != 1 {
+		t.Errorf("on a node with no place left %d give way, want 1", len(got))
+	}
+}
+
+func TestRoomIsSoughtWhereThePodMayRun(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"disk": "fast"}}}
+	pod := podOn("", "1", "1Gi")
+	pod.Spec.NodeSelector = map[string]string{"disk": "fast"}
+	tainted := node.DeepCopy()
+	tainted.Spec.Taints = []corev1.Taint{{Key: "only", Effect: corev1.TaintEffectNoSchedule}}
+	other := &corev1.Node{}
+	if !admits(node, &pod) || admits(other, &pod) || admits(tainted, &pod) {
+		t.Errorf("admitted: by its node %t, by another %t, by a tainted one %t", admits(node, &pod), admits(other, &pod), admits(tainted, &pod))
+	}
+}
+
+func TestRoomIsMadeByThoseThatRest(t *testing.T) {
+	frozen := func(status corev1.ConditionStatus, seconds int) corev1.Pod {
+		return corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{
+			Type: serving.PodFrozen, Status: status, LastTransitionTime: metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)),
+		}}}}
+	}
+	for name, test := range map[string]struct {
+		pods []corev1.Pod
+		want bool
+	}{
+		"none":       {nil, false},
+		"frozen":     {[]corev1.Pod{frozen(corev1.ConditionTrue, 1), frozen(corev1.ConditionTrue, 5)}, true},
+		"one is not": {[]corev1.Pod{frozen(corev1.ConditionTrue, 1), frozen(corev1.ConditionFalse, 5)}, false},
+		"one is new": {[]corev1.Pod{frozen(corev1.ConditionTrue, 1), {}}, false},
+		"one leaves": {[]corev1.Pod{{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: &metav1.Time{Time: start}}, Status: frozen(corev1.ConditionTrue, 1).Status}}, false},
+	} {
+		since, got := restingSince(test.pods)
+		if got != test.want || got && !since.Equal(start.Add(5*time.Second)) {
+			t.Errorf("%s: %t since %v", name, got, since)
+		}
+	}
+}
