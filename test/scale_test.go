@@ -45,11 +45,11 @@ func TestFrozenMakeRoom(t *testing.T) {
 	shell(t)
 	ns := namespace(t)
 	// A resource of its own lets the test fill the node without harm to others.
-	const room = "redoubt.dev/test-room"
+	room := "redoubt.dev/" + ns
 	node := shared.Kubectl(t, "get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
 	patch := func(op string) {
 		out, err := shared.Command(context.Background(), "kubectl", "patch", "node", node, "--subresource=status", "--type=json",
-			"-p", fmt.Sprintf(`[{"op": %q, "path": "/status/capacity/redoubt.dev~1test-room", "value": "2"}]`, op)).CombinedOutput()
+			"-p", fmt.Sprintf(`[{"op": %q, "path": "/status/capacity/redoubt.dev~1%s", "value": "2"}]`, op, ns)).CombinedOutput()
 		if err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
@@ -57,7 +57,7 @@ func TestFrozenMakeRoom(t *testing.T) {
 	patch("add")
 	t.Cleanup(func() { patch("remove") })
 	platform.Eventually(t, "the node has room", func() error {
-		if got := shared.Kubectl(t, "get", "node", node, "-o", `jsonpath={.status.allocatable.redoubt\.dev/test-room}`); got != "2" {
+		if got := shared.Kubectl(t, "get", "node", node, "-o", `jsonpath={.status.allocatable.redoubt\.dev/`+ns+`}`); got != "2" {
 			return fmt.Errorf("it has %q", got)
 		}
 		return nil
