@@ -388,3 +388,44 @@ spec:
 	lacks(sandbox.LacksAnnotation, "") // it was measured, and can
 	answers("<nil>")
 }
+
+// A class that loses its last node is reported at what needs it, and at nothing
+// else.
+func TestClassWithoutNodeIsReported(t *testing.T) {
+	const label = "redoubt.test/reported"
+	ns := namespace(t)
+	shared.Kubectl(t, "label", "node", shared.Inst.NodeName(), label+"=true")
+	t.Cleanup(func() { _, _ = shared.Try(t, "", "kubectl", "label", "node", shared.Inst.NodeName(), label+"-") })
+	class := newClass(t, func(c *nodev1.RuntimeClass) {
+		c.Scheduling = &nodev1.Scheduling{NodeSelector: map[string]string{label: "true"}}
+	})
+	running(t, create(t, ns, idle(class.Name)))
+	running(t, create(t, ns, idle("runc")))
+	shared.Apply(t, fmt.Sprintf("apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: s, namespace: %s}\nspec: {template: {spec: {runtimeClassName: %s, containers: [{image: %s}]}}}\n", ns, class.Name, cluster.PauseImage))
+	told := func() (kinds []string) {
+		events, err := shared.Cluster.CoreV1().Events(ns).List(t.Context(), metav1.ListOptions{FieldSelector: "reason=NoNode"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events.Items {
+			if !strings.Contains(e.Message, class.Name) {
+				t.Errorf("the event says %q", e.Message)
+			}
+			if e.InvolvedObject.Name == "s" || strings.HasPrefix(e.InvolvedObject.Name, "idle-") {
+				kinds = append(kinds, e.InvolvedObject.Kind)
+			}
+		}
+		slices.Sort(kinds)
+		return kinds
+	}
+	if before := told(); len(before) > 0 {
+		t.Errorf("with a node it is reported at %q", before)
+	}
+	shared.Kubectl(t, "label", "node", shared.Inst.NodeName(), label+"-")
+	platform.Eventually(t, "the reports", func() error {
+		if got := told(); !slices.Equal(got, []string{"Pod", "Service"}) {
+			return fmt.Errorf("they are at %q", got)
+		}
+		return nil
+	})
+}

@@ -43,7 +43,7 @@ versions.`,
 			if err := c.knowsClasses(cmd.Context(), names); err != nil {
 				return err
 			}
-			const many = 24 // somebody waits
+			const many = 12 // somebody waits
 			p, err := cluster.Prober(cmd.Context(), inst, many, steps(cmd.ErrOrStderr()))
 			if err != nil {
 				return err

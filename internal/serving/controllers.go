@@ -77,6 +77,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		collection.Add,
 		class.Add,
 		class.AddIsolation,
+		class.AddOrphan,
 		function.Add,
 		tenant.Add,
 		gate.Add,
