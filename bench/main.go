@@ -33,6 +33,7 @@ import (
 	"redoubt.dev/redoubt/bench/gateway"
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/microvm"
+	"redoubt.dev/redoubt/bench/noisy"
 	"redoubt.dev/redoubt/bench/overhead"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
@@ -66,6 +67,7 @@ var suites = []suite{
 	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
+	{"noisy", "what a tenant's requests take while another floods the node", noisy.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
 

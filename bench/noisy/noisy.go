@@ -1,0 +1,107 @@
+// Package noisy measures what one tenant's requests take while another tenant
+// does its worst: it floods the node with processes, memory, work, open files,
+// files, data and logs, and the gateway with requests and cold starts. Both are
+// tenants as an owner makes them, with quotas; the classes share the node's
+// kernel, where a neighbour is felt most.
+package noisy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"redoubt.dev/redoubt/bench/measure"
+	"redoubt.dev/redoubt/bench/platform"
+)
+
+const (
+	suite = "noisy"
+	alone = "alone"
+	// most is how many times longer requests may take beside a flood.
+	most = 2
+	// pause is the time between two requests, length how long they go on.
+	pause, length = 10 * time.Millisecond, 5 * time.Second
+	rounds        = 2
+	// rising is what a flood has to rise.
+	rising = 3 * time.Second
+	// patience is how long an instance may take to be there, or a pod to go.
+	patience = 2 * time.Minute
+)
+
+// Run lets the floods come one after the other, each after a silence that it is
+// compared with: what else goes on on the machine changes in between.
+func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, err error) {
+	town, err := settle(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, town.leave()) }()
+	silent, loud := map[string][]float64{}, map[string][]float64{}
+	for range rounds {
+		for _, f := range floods {
+			times, err := town.listen(ctx)
+			if err != nil {
+				return nil, err
+			}
+			silent[f.name] = append(silent[f.name], times...)
+			if times, err = town.beside(ctx, f); err != nil {
+				return nil, fmt.Errorf("%s: %w", f.name, err)
+			}
+			loud[f.name] = append(loud[f.name], times...)
+		}
+	}
+	for _, f := range floods {
+		metric := "p99 of another's, " + f.name
+		before := measure.Of(suite, alone, metric, "ms", measure.Quantile(silent[f.name], 0.99))
+		beside := measure.Of(suite, "flooded", metric, "ms", measure.Quantile(loud[f.name], 0.99))
+		beside.Bar = math.Ceil(most * before.P50)
+		results = append(results, before, beside)
+	}
+	measure.Compare(results, alone)
+	return results, nil
+}
+
+// beside listens while a flood lasts.
+func (t *town) beside(ctx context.Context, f flood) (times []float64, err error) {
+	end, err := t.begin(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(rising):
+	}
+	return t.listen(ctx)
+}
+
+// listen makes requests to the quiet tenant at a steady pace, whatever the
+// answers take, and returns how long each took, in milliseconds.
+func (t *town) listen(ctx context.Context) ([]float64, error) {
+	type answer struct {
+		took float64
+		err  error
+	}
+	n := int(length / pause)
+	answers := make(chan answer, n)
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for range n {
+		<-tick.C
+		go func() {
+			took, err := t.request(ctx, quiet, "web")
+			answers <- answer{took, err}
+		}()
+	}
+	var times []float64
+	var failed error
+	for range n {
+		a := <-answers
+		failed = errors.Join(failed, a.err)
+		times = append(times, a.took)
+	}
+	return times, failed
+}
