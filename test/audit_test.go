@@ -89,11 +89,57 @@ func listed(t *testing.T, tenant string, want audit.Record) error {
 	return fmt.Errorf("it is not among %+v", records)
 }
 
+// auditLog is all of it, the files that were closed too.
 func auditLog(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(shared.Inst.AuditLog())
+	var all strings.Builder
+	for _, file := range auditFiles(t) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(data)
+	}
+	return all.String()
+}
+
+func auditFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(strings.TrimSuffix(shared.Inst.AuditLog(), ".log") + "*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(data)
+	return files
+}
+
+// TestAuditLogIsRotated fills the log until another file is begun: those before
+// are root's alone too, and what is in them is still listed.
+func TestAuditLogIsRotated(t *testing.T) {
+	const name = "tenant-rotated"
+	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor"})
+	bob := newUser(t, name)
+	if _, err := bob.cluster.CoreV1().Secrets("kube-public").List(t.Context(), metav1.ListOptions{}); err == nil {
+		t.Fatal("a tenant's user reads the platform's secrets")
+	}
+	want := audit.Record{User: "redoubt:tenant:" + name + ":alice", Verb: "list", Resource: "secrets", Namespace: "kube-public", Verdict: audit.Refused, Reason: "forbidden"}
+	platform.Eventually(t, "the record", func() error { return listed(t, name, want) })
+	before := len(auditFiles(t))
+	long := "name=" + strings.Repeat("x", 60<<10) // the request's path is written down
+	platform.Eventually(t, "another file", func() error {
+		for range 50 {
+			_, _ = bob.cluster.CoreV1().Pods(name).List(t.Context(), metav1.ListOptions{FieldSelector: long})
+		}
+		if files := auditFiles(t); len(files) == before {
+			return fmt.Errorf("there is %q", files)
+		}
+		return nil
+	})
+	for _, file := range auditFiles(t) {
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info.Mode(), err)
+		}
+	}
+	if err := listed(t, name, want); err != nil {
+		t.Error(err)
+	}
 }

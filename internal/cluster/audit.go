@@ -8,11 +8,12 @@ import (
 //go:embed audit.yaml
 var auditPolicy []byte
 
-// The audit log is at most this large: the file that is written, and those
-// before it.
+// The audit log is at most this large and this old: the file that is written, and
+// those before it.
 const (
-	auditFileSize = 20 // MB
-	auditFiles    = 4
+	auditFileSize = 10 // MB
+	auditFiles    = 10
+	auditDays     = 30
 )
 
 func (b *boot) writeAudit() error { return writeFile(b.config("audit.yaml"), auditPolicy) }
@@ -25,5 +26,6 @@ func (b *boot) auditFlags() []string {
 		"--audit-log-path=" + b.inst.AuditLog(),
 		fmt.Sprintf("--audit-log-maxsize=%d", auditFileSize),
 		fmt.Sprintf("--audit-log-maxbackup=%d", auditFiles),
+		fmt.Sprintf("--audit-log-maxage=%d", auditDays),
 	}
 }

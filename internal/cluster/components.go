@@ -48,7 +48,10 @@ func (b *boot) apiServer() supervise.Spec {
 		"--service-account-key-file="+b.pki("service-account.key.pub"),
 		"--service-account-signing-key-file="+b.pki("service-account.key"),
 		"--service-cluster-ip-range="+b.opts.ServiceRange.String(),
+		"--service-account-extend-token-expiration=false",
 		"--authentication-config="+b.config("authentication.json"),
+		"--encryption-provider-config="+b.config("encryption.json"),
+		"--tls-cipher-suites="+ciphers,
 		"--authorization-mode=Node,RBAC",
 		"--enable-admission-plugins=NodeRestriction",
 		"--requestheader-client-ca-file="+b.pki("front-proxy", "ca.crt"),
@@ -69,6 +72,7 @@ func (b *boot) controllerManager() supervise.Spec {
 		"--root-ca-file="+b.pki("cluster", "ca.crt"),
 		"--service-account-private-key-file="+b.pki("service-account.key"),
 		"--use-service-account-credentials",
+		"--terminated-pod-gc-threshold=1000",
 		"--leader-elect=false",
 		"--profiling=false",
 	)...)

@@ -35,7 +35,7 @@ var containerdTemplate string
 // writeConfig writes every program's configuration.
 func (b *boot) writeConfig() error {
 	for _, f := range []func() error{
-		b.writeAuthentication, b.writeAudit, b.writeKubelet, b.writeProxy, b.writeContainerd, b.writeGVisor, b.writeCNI, b.writeResolver, b.writeCorefile,
+		b.writeAuthentication, b.writeEncryption, b.writeAudit, b.writeKubelet, b.writeProxy, b.writeContainerd, b.writeGVisor, b.writeCNI, b.writeResolver, b.writeCorefile,
 	} {
 		if err := f(); err != nil {
 			return err
@@ -88,6 +88,7 @@ func (b *boot) writeKubelet() error {
 		"serializeImagePulls":      false,
 		"maxPods":                  1000,
 		"podPidsLimit":             4096,
+		"tlsCipherSuites":          strings.Split(ciphers, ","),
 		"enableProfilingHandler":   false,
 		"eventRecordQPS":           0,
 		"registryPullQPS":          0,
