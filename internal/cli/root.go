@@ -61,7 +61,7 @@ its RuntimeClass names, and never in a weaker one.`,
 	flags.StringVar(&a.dataDir, "data-dir", "", "folder of the instance's data (default /var/lib/redoubt/NAME)")
 	_ = root.RegisterFlagCompletionFunc("name", completeInstances)
 	addGroup(root, "platform", "The platform on this machine:",
-		newDoctor(a), newUp(a), newStatus(a), newDemo(a), newLogs(a), newAudit(a), newDown(a))
+		newDoctor(a), newUp(a), newStatus(a), newDemo(a), newLogs(a), newAudit(a), newCertificate(a), newDown(a))
 	addGroup(root, "workloads", "What runs on it:",
 		newService(a), newFunction(a), newTrigger(a), newAutoscale(a), newInvocation(a), newRevision(a), newRoute(a), newRuntimeClass(a), newTenant(a), newImage(a), newKubectl(a), newKubeconfig(a))
 	addGroup(root, "roles", "Roles, which up starts and any cluster can run:",

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
@@ -40,6 +41,9 @@ type boot struct {
 	api        net.Listener // the host's end of the API server's relay
 	http       net.Listener // the gateway's
 	background background
+
+	rotating sync.Mutex // held while certificates are made anew
+	renewed  bool       // some have been, and not every component has its own; guarded by rotating
 }
 
 // step is one line of the boot.
@@ -83,6 +87,7 @@ func (b *boot) serve(ctx context.Context, ready func(instance.State)) error {
 		return err
 	}
 	ready(state)
+	b.background.add(func() error { return b.renew(ctx) })
 	if b.opts.Measure && !b.opts.Bare {
 		b.background.add(func() error { b.measure(ctx); return nil })
 	}
@@ -111,7 +116,7 @@ func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
 	steps := []step{
 		{"Checks passed", func(context.Context) error { return b.preflight() }},
 		{"Network namespace joined to the host", func(context.Context) error { return b.setUpNetwork() }},
-		{"Certificates and configuration written", func(context.Context) error { return errors.Join(b.makeCertificates(), b.writeConfig()) }},
+		{"Certificates and configuration written", func(context.Context) error { return b.configure() }},
 		{"Processes started", func(context.Context) error { return b.start(ctx, stop) }},
 		{"containerd ready", b.containerdReady},
 		{"API server ready", b.apiServerReady},
@@ -124,6 +129,11 @@ func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
 			step{"Services accepted", b.servicesAccepted})
 	}
 	return steps
+}
+
+func (b *boot) configure() error {
+	_, err := b.makeCertificates(false)
+	return errors.Join(err, b.writeConfig())
 }
 
 func (b *boot) setUpNetwork() (err error) {

@@ -33,41 +33,60 @@ func (b *boot) pki(elem ...string) string {
 	return b.inst.Data(append([]string{"pki"}, elem...)...)
 }
 
-// makeCertificates needs the node's address, which certificates name.
-func (b *boot) makeCertificates() error {
+// issuer makes certificates: all anew, or those that are missing or end soon.
+type issuer struct {
+	now  time.Time
+	all  bool
+	made bool // any
+}
+
+func (i *issuer) ensure(a *pki.Authority, r pki.Request) error {
+	if i.all {
+		i.made = true
+		return a.Issue(r, i.now)
+	}
+	made, err := a.Ensure(r, i.now)
+	i.made = i.made || made
+	return err
+}
+
+// makeCertificates says whether it has made any. It needs the node's address,
+// which certificates name.
+func (b *boot) makeCertificates(all bool) (made bool, err error) {
 	now := time.Now()
+	i := &issuer{now: now, all: all}
 	cluster, err := pki.NewAuthority(b.pki("cluster"), "ca", now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	etcd, err := pki.NewAuthority(b.pki("etcd"), "ca", now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	front, err := pki.NewAuthority(b.pki("front-proxy"), "ca", now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	// The gateway signs with this one itself, for the names of services.
 	if _, err := pki.NewAuthority(b.pki("gateway"), "ca", now, publicDomain); err != nil {
-		return err
+		return false, err
 	}
 	loopback := net.IPv4(127, 0, 0, 1)
 	errs := []error{
 		pki.EnsureKey(b.pki("service-account.key")),
-		etcd.Ensure(pki.Request{Name: "server", CommonName: "etcd", IPs: []net.IP{loopback}}, now),
-		etcd.Ensure(pki.Request{Name: "kube-apiserver", CommonName: "kube-apiserver"}, now),
-		front.Ensure(pki.Request{Name: "client", CommonName: "front-proxy-client"}, now),
-		cluster.Ensure(b.apiServerCertificate(), now),
-		cluster.Ensure(pki.Request{Name: "kubelet-client", CommonName: "redoubt:kube-apiserver"}, now),
-		cluster.Ensure(pki.Request{Name: "metrics-server-serving", CommonName: "metrics-server", DNSNames: []string{"metrics-server.kube-system.svc"}}, now),
-		cluster.Ensure(pki.Request{Name: "kubelet-serving", CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}, DNSNames: []string{b.inst.NodeName()}, IPs: []net.IP{toIP(b.link.NodeIP)}}, now),
-		b.makeClient(cluster, "kubelet", pki.Request{CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}}, now),
+		i.ensure(etcd, pki.Request{Name: "server", CommonName: "etcd", IPs: []net.IP{loopback}}),
+		i.ensure(etcd, pki.Request{Name: "kube-apiserver", CommonName: "kube-apiserver"}),
+		i.ensure(front, pki.Request{Name: "client", CommonName: "front-proxy-client"}),
+		i.ensure(cluster, b.apiServerCertificate()),
+		i.ensure(cluster, pki.Request{Name: "kubelet-client", CommonName: "redoubt:kube-apiserver"}),
+		i.ensure(cluster, pki.Request{Name: "metrics-server-serving", CommonName: "metrics-server", DNSNames: []string{"metrics-server.kube-system.svc"}}),
+		i.ensure(cluster, pki.Request{Name: "kubelet-serving", CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}, DNSNames: []string{b.inst.NodeName()}, IPs: []net.IP{toIP(b.link.NodeIP)}}),
+		b.makeClient(i, cluster, "kubelet", pki.Request{CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}}),
 	}
 	for name, request := range clients {
-		errs = append(errs, b.makeClient(cluster, name, request, now))
+		errs = append(errs, b.makeClient(i, cluster, name, request))
 	}
-	return errors.Join(errs...)
+	return i.made, errors.Join(errs...)
 }
 
 func (b *boot) apiServerCertificate() pki.Request {
@@ -83,9 +102,9 @@ func (b *boot) apiServerCertificate() pki.Request {
 }
 
 // makeClient makes a user's certificate and the kubeconfig that uses it.
-func (b *boot) makeClient(a *pki.Authority, name string, r pki.Request, now time.Time) error {
+func (b *boot) makeClient(i *issuer, a *pki.Authority, name string, r pki.Request) error {
 	r.Name = name
-	if err := a.Ensure(r, now); err != nil {
+	if err := i.ensure(a, r); err != nil {
 		return err
 	}
 	server, path := fmt.Sprintf("https://127.0.0.1:%d", apiServerPort), b.kubeconfig(name)

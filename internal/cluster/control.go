@@ -16,10 +16,11 @@ import (
 	"redoubt.dev/redoubt/internal/instance"
 )
 
-// The supervisor answers two requests at a socket that only root can reach:
+// The supervisor answers three requests at a socket that only root can reach:
 //
-//	GET  /processes   the supervised processes, as JSON
-//	POST /stop        end the instance; answered at once
+//	GET  /processes      the supervised processes, as JSON
+//	POST /certificates   make them anew; answered when every component has its own
+//	POST /stop           end the instance; answered at once
 func controlSocket(inst instance.Instance) string { return inst.Run("control.sock") }
 
 func (b *boot) serveControl(ctx context.Context, stop context.CancelFunc) error {
@@ -32,6 +33,13 @@ func (b *boot) serveControl(ctx context.Context, stop context.CancelFunc) error 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /processes", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(b.supervisor.Status())
+	})
+	mux.HandleFunc("POST /certificates", func(w http.ResponseWriter, _ *http.Request) {
+		if err := b.rotate(ctx, true); err != nil { // whether or not somebody waits
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)

@@ -45,6 +45,14 @@ func (b *boot) containerdReady(ctx context.Context) error {
 }
 
 func (b *boot) apiServerReady(ctx context.Context) error {
+	if err := b.apiServerAnswers(ctx); err != nil {
+		return err
+	}
+	// These end, or wait for long, when they find no API server.
+	return b.startAll(b.controllerManager(), b.scheduler(), b.proxy(), b.coreDNS(), b.metricsServer())
+}
+
+func (b *boot) apiServerAnswers(ctx context.Context) error {
 	cfg, err := b.adminConfig()
 	if err != nil {
 		return err
@@ -53,14 +61,9 @@ func (b *boot) apiServerReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = poll(ctx, func() error {
+	return poll(ctx, func() error {
 		return client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
-	if err != nil {
-		return err
-	}
-	// These end, or wait for long, when they find no API server.
-	return b.startAll(b.controllerManager(), b.scheduler(), b.proxy(), b.coreDNS(), b.metricsServer())
 }
 
 func (b *boot) apply(ctx context.Context) error {

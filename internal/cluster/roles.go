@@ -33,10 +33,18 @@ func (b *boot) startRoles(ctx context.Context) error {
 	if err := b.startAll(specs...); err != nil {
 		return err
 	}
+	return b.rolesReady(ctx)
+}
+
+// rolesReady waits until each role is ready that the instance has.
+func (b *boot) rolesReady(ctx context.Context) error {
+	if b.opts.Bare {
+		return nil
+	}
 	client := b.insideClient()
-	for _, spec := range specs {
-		if err := poll(ctx, func() error { return ready(ctx, client, roleAddresses[spec.Name]) }); err != nil {
-			return fmt.Errorf("role %s: %w", spec.Name, err)
+	for name, address := range roleAddresses {
+		if err := poll(ctx, func() error { return ready(ctx, client, address) }); err != nil {
+			return fmt.Errorf("role %s: %w", name, err)
 		}
 	}
 	return nil

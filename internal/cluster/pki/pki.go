@@ -77,12 +77,18 @@ func (a *Authority) CertFile() string { return a.path(a.name) + ".crt" }
 // KeyFile is the path of the authority's key.
 func (a *Authority) KeyFile() string { return a.path(a.name) + ".key" }
 
-// Ensure makes the certificate that r describes unless a good one exists.
-func (a *Authority) Ensure(r Request, now time.Time) error {
+// Ensure makes the certificate that r describes unless a good one exists, and
+// says whether it has.
+func (a *Authority) Ensure(r Request, now time.Time) (made bool, err error) {
 	cert, _, err := readPair(a.path(r.Name))
 	if err == nil && a.satisfies(cert, r, now) {
-		return nil
+		return false, nil
 	}
+	return true, a.Issue(r, now)
+}
+
+// Issue makes the certificate that r describes, with a new key.
+func (a *Authority) Issue(r Request, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key %s: %w", r.Name, err)

@@ -21,7 +21,7 @@ func newAuthority(t *testing.T) *Authority {
 
 func ensure(t *testing.T, a *Authority, r Request, at time.Time) *x509.Certificate {
 	t.Helper()
-	if err := a.Ensure(r, at); err != nil {
+	if _, err := a.Ensure(r, at); err != nil {
 		t.Fatal(err)
 	}
 	cert, _, err := readPair(a.path(r.Name))

@@ -74,6 +74,27 @@ func (p *program) end(grace time.Duration) {
 	<-p.stopped
 }
 
+// again ends the process that runs now, if any.
+func (p *program) again(grace time.Duration) {
+	const pause = 10 * time.Millisecond
+	p.mu.Lock()
+	process := p.process
+	p.signal(syscall.SIGTERM)
+	p.mu.Unlock()
+	for late := time.Now().Add(grace); p.runs(process); time.Sleep(pause) {
+		if time.Now().After(late) {
+			_ = process.Kill()
+		}
+	}
+}
+
+// runs says whether a process is the program's present one.
+func (p *program) runs(process *os.Process) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return process != nil && p.process == process
+}
+
 // signal reaches the program if one runs; p.mu is held.
 func (p *program) signal(sig os.Signal) {
 	if p.process != nil {

@@ -117,6 +117,16 @@ func (s *Supervisor) Stop(name string, grace time.Duration) {
 	}
 }
 
+// Restart asks a program to end, kills it after grace, and returns when it is
+// gone; it is started again soon, as whenever it ends.
+func (s *Supervisor) Restart(name string, grace time.Duration) {
+	for _, p := range s.list() {
+		if p.spec.Name == name {
+			p.again(grace)
+		}
+	}
+}
+
 // StopAll stops every program, the last started first.
 func (s *Supervisor) StopAll(grace time.Duration) {
 	programs := s.list()
