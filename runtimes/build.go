@@ -10,10 +10,9 @@ type Build struct {
 	Image    string
 	Packages []string
 	Archives []Archive
-	// Toolchain puts the machine's Go into the image, and SDK, a folder of this
-	// package, at /sdk.
+	// Toolchain puts the machine's Go into the image, and what functions in Go are
+	// written against.
 	Toolchain bool
-	SDK       string
 	// Script is a file of this package, for /bin/sh. It begins in an empty folder,
 	// finds the function's files in /kubeless, and leaves the result in out.
 	Script string
@@ -41,6 +40,16 @@ var proxies = []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "h
 var shell = []string{"coreutils", "dash"}
 
 var builds = map[string]*Build{
+	"go": {
+		Image:     "localhost/redoubt/go-build:latest",
+		Packages:  shell,
+		Toolchain: true,
+		Script:    "go/build.sh",
+		Manifest:  "go.mod",
+		Whole:     true,
+		Env:       slices.Concat([]string{"GOPROXY", "GOSUMDB", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE"}, proxies),
+		Into:      "/function",
+	},
 	"nodejs": {
 		Image:    "localhost/redoubt/nodejs-build:latest",
 		Packages: slices.Concat([]string{"nodejs"}, shell),
@@ -66,6 +75,19 @@ var builds = map[string]*Build{
 		Env:      slices.Concat([]string{"PIP_"}, proxies),
 		Into:     "/dependencies",
 	},
+}
+
+// SDK is the module that functions in Go are written against, by the paths in it.
+func SDK() (map[string][]byte, error) {
+	sources, err := read("go/functions/*.go")
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{"go.mod": []byte("module github.com/kubeless/kubeless\n\ngo 1.22\n")}
+	for name, data := range sources {
+		files["pkg/functions/"+name] = data
+	}
+	return files, nil
 }
 
 // Takes says whether the build gets a variable of the function.

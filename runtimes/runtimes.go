@@ -21,7 +21,7 @@ type Runtime struct {
 	Extension string
 	// Image runs the server; it is built from Packages and Server.
 	Image string
-	// Packages are Debian's, without what they recommend; Exclude are
+	// Packages are Debian's, if any, without what they recommend; Exclude are
 	// patterns of their files that no function needs.
 	Packages, Exclude []string
 	// KeyStore is where the language's program looks for the authorities that it
@@ -39,7 +39,7 @@ type Runtime struct {
 }
 
 //go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java binary/*.go
-//go:embed builder/*.go python3/build.sh nodejs/build.sh
+//go:embed builder/*.go python3/build.sh nodejs/build.sh go/build.sh go/functions/*.go
 var servers embed.FS
 
 var all = map[string]Runtime{
@@ -92,6 +92,13 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		// the small collector suit it.
 		Command: []string{"/usr/lib/jvm/default-java/bin/java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
 			"-Djava.security.manager=allow", "-Dsun.net.httpserver.nodelay=true", "/Server.java"},
+	},
+	"go": {
+		Name: "go", Extension: ".go",
+		Image: "localhost/redoubt/go:latest",
+		// The function is a program that serves, as those of binary may be.
+		Server:  "binary",
+		Command: []string{"/server", "/function/handler"},
 	},
 	"binary": {
 		Name:  "binary",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -151,6 +152,60 @@ public class test {
     public String three(Event event, Context context, String more) { return "never"; }
 }
 `,
+	"go": `
+package kubeless
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/kubeless/kubeless/pkg/functions"
+)
+
+func Run(event functions.Event, context functions.Context) (any, error) {
+	switch event.EventType {
+	case "echo":
+		return event.Data, nil
+	case "kind":
+		switch strings.Split(event.Extensions.Request.Header.Get("Content-Type"), ";")[0] {
+		case "application/json":
+			return "object", nil
+		case "application/octet-stream":
+			return "bytes", nil
+		}
+		return "text", nil
+	case "about":
+		return fmt.Sprint(event.EventID, " ", event.EventType, " ", context.FunctionName, " ", context.Timeout), nil
+	case "obj":
+		return map[string]int{"answer": 42}, nil
+	case "fail":
+		return nil, errors.New("bad day")
+	case "leave":
+		os.Exit(3)
+	case "loop":
+		for {
+		}
+	case "meet":
+		if err := os.WriteFile(event.Data+"/"+event.EventID, nil, 0o600); err != nil {
+			return nil, err
+		}
+		for {
+			if all, err := os.ReadDir(event.Data); err != nil || len(all) >= 4 {
+				return "met", err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	case "big":
+		return strings.Repeat("x", 65<<20), nil
+	}
+	return nil, nil
+}
+
+func Three(event functions.Event, context functions.Context, more string) (string, error) { return "never", nil }
+`,
 	"binary": `#!/bin/bash
 case "$EVENT_TYPE" in
 echo) cat ;;
@@ -174,6 +229,7 @@ var broken = map[string]struct{ source, says string }{
 	"php":     {"<?php\nfunction run($event, $context) { return 'Hello'\n}\n", "ParseError in line 3"},
 	"java":    {"public class test {\n  public String run() { return \"Hello\" }\n}\n", "line 2: ';' expected"},
 	"binary":  {"#!/no/such/interpreter\n", "cannot be started"},
+	"go":      {"package kubeless\n\nfunc Run() string { return \"Hello }\n", "test.go:3:36: newline in string"},
 }
 
 // signatures are what a function that takes other arguments is answered with,
@@ -186,6 +242,7 @@ var signatures = map[string]string{
 	"php":     "Too few arguments",
 	"java":    "takes other arguments than an event and a context",
 	"binary":  "test has no function three",
+	"go":      "does not match func(functions.Event, functions.Context)",
 }
 
 // server is one that runs.
@@ -259,6 +316,13 @@ func start(t *testing.T, r Runtime, source, handler, timeout string) server {
 		t.Fatal(err)
 	}
 	args := command(t, r, dir)
+	if r.Build != nil && r.Build.Whole {
+		program, out, err := compiled(t, r, folder, handler)
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		args = append(args, program)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -292,6 +356,35 @@ func start(t *testing.T, r Runtime, source, handler, timeout string) server {
 	t.Fatalf("the server never became healthy")
 	return server{}
 }
+
+// compiled runs the build of a runtime on this machine, and returns the program
+// and what the build wrote.
+func compiled(t *testing.T, r Runtime, folder, handler string) (program, out string, err error) {
+	t.Helper()
+	script, err := r.Build.ReadScript()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdk, err := SDK()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := t.TempDir()
+	for name, data := range sdk {
+		file := filepath.Join(at, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("/bin/sh", "-e", "-c", string(script))
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "FUNC_FOLDER="+folder, "SDK="+at, "FUNC_HANDLER="+exported(handler))
+	written, err := cmd.CombinedOutput()
+	return filepath.Join(cmd.Dir, "out", "handler"), string(written), err
+}
+
+// exported is a handler's name as Go's functions have theirs.
+func exported(handler string) string { return strings.ToUpper(handler[:1]) + handler[1:] }
 
 // call makes one, for the function that an event's type names.
 func (s server) call(t *testing.T, function, kind, body string) (int, string) {
@@ -487,6 +580,19 @@ func TestWhatCannotBeLoadedIsExplained(t *testing.T) {
 			{"broken source", broken[r.Name].source, "run", broken[r.Name].says},
 			{"wrong signature", sources[r.Name], "three", signatures[r.Name]},
 		} {
+			if r.Build != nil && r.Build.Whole { // it is said before anything runs
+				folder := t.TempDir()
+				if err := os.WriteFile(filepath.Join(folder, "test"+r.Extension), []byte(tc.source), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if tc.title == "missing handler" {
+					tc.says = "undefined: function.Absent"
+				}
+				if _, out, err := compiled(t, r, folder, tc.handler); err == nil || !strings.Contains(out, tc.says) {
+					t.Errorf("%s: %v, %q, want %q", tc.title, err, out, tc.says)
+				}
+				continue
+			}
 			s := start(t, r, tc.source, tc.handler, patient)
 			if status, got := s.call(t, "echo", "text/plain", "x"); status != 500 || !strings.Contains(got, tc.says) {
 				t.Errorf("%s: got %d %q, want %q", tc.title, status, got, tc.says)

@@ -38,16 +38,35 @@ var functionSources = map[string]struct{ first, second string }{
 		"public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { System.out.println(\"called with \" + event.Data); return \"Hello \" + event.Data; } }\n",
 		"public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { return \"Bye \" + event.Data; } }\n",
 	},
+	"go": {fmt.Sprintf(inGo, "Hello "), fmt.Sprintf(inGo, "Bye ")},
 	"binary": {
 		"#!/bin/bash\nread -r name; echo called with \"$name\" >&2; echo Hello \"$name\"\n",
 		"#!/bin/bash\nread -r name; echo Bye \"$name\"\n",
 	},
 }
 
+// inGo is a function that says what it greets with.
+const inGo = `package kubeless
+
+import (
+	"fmt"
+
+	"github.com/kubeless/kubeless/pkg/functions"
+)
+
+func Greet(event functions.Event, context functions.Context) (string, error) {
+	fmt.Println("called with", event.Data)
+	return %q + event.Data, nil
+}
+`
+
 // handler is how the function of a source is called.
 func handler(runtime string) string {
-	if runtime == "binary" {
+	switch runtime {
+	case "binary":
 		return "app.stdio"
+	case "go":
+		return "app.Greet"
 	}
 	return "app.greet"
 }
@@ -114,7 +133,7 @@ func TestFunctionRefuses(t *testing.T) {
 		"a handler without a dot": {[]string{"--runtime=python3", "--handler=greet", "--from-file=" + good}, []string{"--handler", "FILE.FUNCTION"}},
 		"a missing file":          {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=/no/such/file"}, []string{"--from-file", "/no/such/file"}},
 		"an empty file":           {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + empty}, []string{"--from-file", "is empty"}},
-		"an unknown runtime":      {[]string{"--runtime=cobol", "--handler=app.greet", "--from-file=" + good}, []string{"cobol", "binary, java, nodejs, php, python3, ruby"}},
+		"an unknown runtime":      {[]string{"--runtime=cobol", "--handler=app.greet", "--from-file=" + good}, []string{"cobol", "binary, go, java, nodejs, php, python3, ruby"}},
 		"an unknown class":        {[]string{"--runtime=python3", "--handler=app.greet", "--from-file=" + good, "--runtime-class=weak"}, []string{"--runtime-class", "weak", "runc"}},
 		"a missing flag":          {[]string{"--runtime=python3", "--from-file=" + good}, []string{"--handler"}},
 	} {

@@ -43,7 +43,11 @@ func Builder(b *runtimes.Build) (Recipe, error) {
 	for _, a := range b.Archives {
 		c.Archives = append(c.Archives, build.Archive(a))
 	}
-	return compiled(b.Image, p, c, sources), nil
+	recipe := compiled(b.Image, p, c, sources)
+	if b.Toolchain {
+		return withToolchain(recipe, p, c, sources)
+	}
+	return recipe, nil
 }
 
 // EnsureRuntime puts the image of a runtime into the store, and the one that

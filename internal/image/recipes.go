@@ -190,6 +190,9 @@ func compiled(name string, p build.Packages, c build.Contents, sources map[strin
 			if err != nil {
 				return nil, err
 			}
+			if len(p.Names) == 0 {
+				return build.Program(server, "/server", c)
+			}
 			with := c
 			with.Files = append(slices.Clone(c.Files), build.Addition{Path: "/server", Data: server, Mode: 0o755})
 			return build.Debian(ctx, p, with, progress)

@@ -3,7 +3,8 @@
 // The handler is FILE.stdio, where the program is started for every call, reads
 // the body from its standard input and answers on its standard output; or
 // FILE.http, where it is started once, serves HTTP on $PORT, and is passed the
-// requests.
+// requests. A program that the command line names is of the second kind, whatever
+// the handler.
 package main
 
 import (
@@ -90,7 +91,11 @@ func newFunction() *function {
 		timeout: time.Duration(number("FUNC_TIMEOUT", 180)) * time.Second,
 		maxBody: int64(number("REQ_MB_LIMIT", 16)) << 20,
 	}
-	name, way := filepath.Base(f.file), setting("FUNC_HANDLER", "")
+	way := setting("FUNC_HANDLER", "")
+	if len(os.Args) > 1 {
+		f.file, way = os.Args[1], "http"
+	}
+	name := filepath.Base(f.file)
 	info, err := os.Stat(f.file)
 	switch {
 	case err != nil:

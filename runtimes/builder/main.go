@@ -21,7 +21,11 @@ const (
 )
 
 func main() {
-	if err := run(); err != nil {
+	err := run()
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) && failed.Exited() {
+		os.Exit(failed.ExitCode()) // the script has said why
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

@@ -105,7 +105,7 @@ type FunctionList struct {
 
 // FunctionSpec is the function's source and surroundings.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0 || self.runtime in ['nodejs', 'python3']",message="dependencies are installed for nodejs and python3 alone; put what the function needs into its archive",fieldPath=".deps"
+// +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0 || self.runtime in ['go', 'nodejs', 'python3']",message="dependencies are installed for go, nodejs and python3 alone; put what the function needs into its archive",fieldPath=".deps"
 type FunctionSpec struct {
 	// Handler is FILE.FUNCTION: the source's name without its ending, and
 	// what to call in it.
@@ -113,7 +113,7 @@ type FunctionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*[.][A-Za-z_][A-Za-z0-9_]*$')",message="must be FILE.FUNCTION, as in test.hello: the file's name without its ending, a dot, and the function in it"
 	Handler string `json:"handler"`
 	// Runtime is the language that runs it.
-	// +kubebuilder:validation:XValidation:rule="self in ['binary', 'java', 'nodejs', 'php', 'python3', 'ruby']",message="is not a runtime that is here; use one of binary, java, nodejs, php, python3, ruby"
+	// +kubebuilder:validation:XValidation:rule="self in ['binary', 'go', 'java', 'nodejs', 'php', 'python3', 'ruby']",message="is not a runtime that is here; use one of binary, go, java, nodejs, php, python3, ruby"
 	// +kubebuilder:validation:MaxLength=64
 	Runtime string `json:"runtime"`
 	// RuntimeClassName names the sandbox that it runs in.
@@ -140,7 +140,7 @@ type FunctionSpec struct {
 	// +optional
 	Timeout string `json:"timeout,omitempty"`
 	// Deps are what the function depends on, as its language writes it:
-	// package.json or requirements.txt.
+	// package.json, requirements.txt or go.mod.
 	// +kubebuilder:validation:MaxLength=200000
 	// +optional
 	Deps string `json:"deps,omitempty"`

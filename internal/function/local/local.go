@@ -53,6 +53,13 @@ func Run(ctx context.Context, fn *kubeless.Function, opts Options) error {
 	if err != nil {
 		return err
 	}
+	if lang.Build != nil && lang.Build.Whole {
+		program, err := compile(ctx, lang, fn, dir, folder, opts.Progress)
+		if err != nil {
+			return err
+		}
+		args = append(args, program)
+	}
 	return serve(ctx, args, environment(fn, folder), opts.Output)
 }
 

@@ -27,13 +27,33 @@ func freePort(t *testing.T) int32 {
 	return int32(l.Addr().(*net.TCPAddr).Port)
 }
 
-// A function answers with what its environment and its event say, and its
-// server ends with the context.
+// A function answers with what its environment and its event say, whether it is
+// compiled or not, and its server ends with the context.
 func TestRun(t *testing.T) {
+	for runtime, tc := range map[string]struct{ handler, source string }{
+		"python3": {"app.greet", "import os\ndef greet(event, context):\n    return os.environ['GREETING'] + ' ' + event['data'] + ' ' + context['timeout']\n"},
+		"go": {"app.Greet", `package kubeless
+
+import (
+	"os"
+
+	"github.com/kubeless/kubeless/pkg/functions"
+)
+
+func Greet(event functions.Event, context functions.Context) (string, error) {
+	return os.Getenv("GREETING") + " " + event.Data + " " + context.Timeout, nil
+}
+`},
+	} {
+		t.Run(runtime, func(t *testing.T) { answersUntilItEnds(t, runtime, tc.handler, tc.source) })
+	}
+}
+
+func answersUntilItEnds(t *testing.T, runtime, handler, source string) {
 	fn := &kubeless.Function{}
 	fn.Name = "local"
-	fn.Spec.Runtime, fn.Spec.Handler, fn.Spec.Timeout = "python3", "app.greet", "5"
-	fn.Spec.Function = "import os\ndef greet(event, context):\n    return os.environ['GREETING'] + ' ' + event['data'] + ' ' + context['timeout']\n"
+	fn.Spec.Runtime, fn.Spec.Handler, fn.Spec.Timeout = runtime, handler, "5"
+	fn.Spec.Function = source
 	fn.Spec.Service.Ports = []corev1.ServicePort{{Port: freePort(t)}}
 	fn.Spec.Deployment.Spec.Template.Spec.Containers = []kubeless.Container{{Env: []corev1.EnvVar{{Name: "GREETING", Value: "Hello"}}}}
 	ctx, cancel := context.WithCancel(t.Context())

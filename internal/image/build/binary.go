@@ -23,11 +23,11 @@ func Binary(program string, c Contents) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fromData(data, "/"+filepath.Base(program), c)
+	return Program(data, "/"+filepath.Base(program), c)
 }
 
-// fromData makes an image of the program data, which goes to place.
-func fromData(data []byte, place string, c Contents) (*Image, error) {
+// Program makes an image of a static program, which goes to place.
+func Program(data []byte, place string, c Contents) (*Image, error) {
 	tree := layer.New()
 	tree.Bytes(place, 0o755, data)
 	if _, err := os.Stat(Certificates); err == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -23,7 +24,7 @@ func GoProgram(ctx context.Context, dir, pkg string, c Contents, progress Progre
 		return nil, err
 	}
 	progress("write layer")
-	return fromData(program, "/"+path.Base(target), c)
+	return Program(program, "/"+path.Base(target), c)
 }
 
 // GoBinary compiles the package and returns its import path and the program.
@@ -89,4 +90,39 @@ func lastLines(text string) string {
 		text = "... " + text[len(text)-most:]
 	}
 	return text
+}
+
+// GoRoot is where this machine has Go, and its version.
+func GoRoot() (root, version string, err error) {
+	out, err := goCommand(context.Background(), "", "env", "GOROOT", "GOVERSION")
+	if err != nil {
+		return "", "", err
+	}
+	root, version, _ = strings.Cut(strings.TrimSpace(out), "\n")
+	return root, version, nil
+}
+
+// Precompiled are the packages of the standard library that GoCache compiles: what
+// most programs use.
+var Precompiled = []string{"database/sql", "encoding/csv", "encoding/json", "encoding/xml", "html/template", "log/slog", "net/http", "os/exec", "regexp", "text/template"}
+
+// GoCache compiles Precompiled of a GOROOT into the folder
+// cache, which anybody may add to, for programs without cgo.
+func GoCache(ctx context.Context, root, cache string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "bin", "go"), append([]string{"build"}, Precompiled...)...)
+	cmd.Dir = cache // no module is there
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOWORK=off", "GOFLAGS=-trimpath -buildvcs=false", "GOCACHE="+cache)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("compile the standard library: %w: %s", err, lastLines(string(out)))
+	}
+	// The time of the last clearing is that of this machine.
+	if err := os.Remove(filepath.Join(cache, "trim.txt")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return filepath.WalkDir(cache, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return os.Chmod(file, 0o777)
+	})
 }
