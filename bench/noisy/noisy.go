@@ -98,10 +98,16 @@ func (t *town) listen(ctx context.Context) ([]float64, error) {
 	}
 	var times []float64
 	var failed error
+	lost := 0
 	for range n {
 		a := <-answers
-		failed = errors.Join(failed, a.err)
+		if a.err != nil {
+			failed, lost = a.err, lost+1
+		}
 		times = append(times, a.took)
 	}
-	return times, failed
+	if failed != nil {
+		return nil, fmt.Errorf("%d of %d requests failed, one of them: %w", lost, n, failed)
+	}
+	return times, nil
 }

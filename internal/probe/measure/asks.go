@@ -37,7 +37,7 @@ var asks = []ask{
 func (p Probe) ask(ctx context.Context, a ask, pod *corev1.Pod) (string, error) {
 	a.set(&pod.Spec)
 	pod.Spec.Containers[0].Args = []string{a.field}
-	report, refused, err := p.run(ctx, pod)
+	report, refused, err := p.run(ctx, pod, a.field)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", a.field, err)
 	}

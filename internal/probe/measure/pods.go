@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 	// longest is how much a pod may say, in bytes.
 	longest = 64 << 10
 	// tries is how often a node must have refused a pod until that is an answer:
-	// once may be bad luck.
+	// once may be bad luck, unless the node speaks of what was asked.
 	tries = 2
 )
 
@@ -46,8 +47,8 @@ func pod(class, node, image string) *corev1.Pod {
 }
 
 // run makes the pod, reads what it says and removes it. Where the node does not
-// start it, refused says why.
-func (p Probe) run(ctx context.Context, pod *corev1.Pod) (report probe.Report, refused string, err error) {
+// start it, refused says why. The pod asks for what about names.
+func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (report probe.Report, refused string, err error) {
 	p.Room <- struct{}{}
 	defer func() { <-p.Room }()
 	pods := p.Cluster.CoreV1().Pods(Namespace)
@@ -70,7 +71,7 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod) (report probe.Report, r
 		if now.Status.Phase == corev1.PodSucceeded {
 			return true, nil
 		}
-		if refused, err = p.refusal(ctx, now); err != nil || refused != "" {
+		if refused, err = p.refusal(ctx, now, about); err != nil || refused != "" {
 			return true, err
 		}
 		if now.Status.Phase == corev1.PodFailed {
@@ -96,7 +97,7 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod) (report probe.Report, r
 }
 
 // refusal says why the node does not start a pod; empty where it may yet.
-func (p Probe) refusal(ctx context.Context, pod *corev1.Pod) (string, error) {
+func (p Probe) refusal(ctx context.Context, pod *corev1.Pod, about []string) (string, error) {
 	for _, c := range pod.Status.ContainerStatuses {
 		if ended := c.State.Terminated; ended != nil && ended.Reason == "StartError" {
 			return cause(ended.Message), nil
@@ -111,6 +112,9 @@ func (p Probe) refusal(ctx context.Context, pod *corev1.Pod) (string, error) {
 	var count int32
 	for _, e := range events.Items {
 		count += max(1, e.Count)
+		if slices.ContainsFunc(about, func(name string) bool { return strings.Contains(e.Message, name) }) {
+			count = tries
+		}
 	}
 	if count < tries {
 		return "", nil

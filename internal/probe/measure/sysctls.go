@@ -68,7 +68,7 @@ func (p Probe) set(ctx context.Context, pod *corev1.Pod, names ...string) (refus
 	for _, name := range names {
 		pod.Spec.SecurityContext.Sysctls = append(pod.Spec.SecurityContext.Sysctls, corev1.Sysctl{Name: name, Value: sysctls[name]})
 	}
-	if _, refused, err = p.run(ctx, pod); err != nil {
+	if _, refused, err = p.run(ctx, pod, names...); err != nil {
 		err = fmt.Errorf("sysctls %v: %w", names, err)
 	}
 	return refused, err
