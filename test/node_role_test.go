@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
@@ -91,4 +92,30 @@ func TestNoContainerWithoutTheNodeRole(t *testing.T) {
 			t.Errorf("a container below the floor has run: %+v", now.Status.ContainerStatuses)
 		}
 	}
+}
+
+// TestSlowEndsKeepNobodyWaiting kills the node role while a pod has minutes for
+// its end, which keeps containerd from taking the role on again: another pod
+// starts all the same.
+func TestSlowEndsKeepNobodyWaiting(t *testing.T) {
+	ns := namespace(t)
+	slow := shellPod(shell(t), "runc")
+	slow.Spec.TerminationGracePeriodSeconds = new(int64(600))
+	slow.Spec.Containers[0].Command = []string{"/bin/sh", "-c", "trap : TERM; while :; do sleep 1; done"}
+	slow = running(t, create(t, ns, slow))
+	if err := shared.Cluster.CoreV1().Pods(ns).Delete(t.Context(), slow.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if now := look(t, ns, slow.Name); now.DeletionTimestamp == nil || *now.DeletionGracePeriodSeconds != 600 || !ready(t, now) {
+		t.Fatalf("the control: the pod does not end slowly: %+v", now.ObjectMeta)
+	}
+	killRole(t, "node")
+	running(t, create(t, ns, plain()))
+	platform.Eventually(t, "the slow pod is gone", func() error {
+		_, err := shared.Cluster.CoreV1().Pods(ns).Get(t.Context(), slow.Name, metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there (%v)", err)
+		}
+		return nil
+	})
 }

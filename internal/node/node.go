@@ -33,6 +33,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/node/builds"
+	"redoubt.dev/redoubt/internal/node/grace"
 	"redoubt.dev/redoubt/internal/node/guard"
 	"redoubt.dev/redoubt/internal/node/walls"
 	"redoubt.dev/redoubt/internal/sandbox"
@@ -87,7 +88,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	r := newRole(client, opts.NodeName)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts), r.storeBuilds(ctx, opts)); err != nil {
+	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts), r.storeBuilds(ctx, opts), r.cutGrace(ctx, opts)); err != nil {
 		return err
 	}
 	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
@@ -177,6 +178,21 @@ func (r *role) storeBuilds(ctx context.Context, opts Options) error {
 	return nil
 }
 
+// cutGrace begins to end pods that keep the container runtime from asking the
+// guard and the walls.
+func (r *role) cutGrace(ctx context.Context, opts Options) error {
+	if opts.NRI == "" {
+		return nil
+	}
+	asked := func() bool { return r.guard.Asked() && (r.walls == nil || r.walls.Asked()) }
+	r.parts.Go(func() {
+		if err := grace.Cut(ctx, grace.Options{Client: r.client, NodeName: opts.NodeName, CRI: opts.CRI, Asked: asked}); err != nil {
+			slog.Error("pods that end slowly may keep others from starting", "error", err)
+		}
+	})
+	return nil
+}
+
 func newRole(client kubernetes.Interface, name string) *role {
 	one := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
@@ -203,7 +219,7 @@ func (r *role) health() http.Handler {
 			http.Error(w, "the node has not been labelled yet", http.StatusServiceUnavailable)
 			return
 		}
-		if r.guard != nil && !r.guard.Ready() {
+		if r.guard != nil && !r.guard.Asked() {
 			http.Error(w, "the container runtime does not ask whether sandboxes keep their floors", http.StatusServiceUnavailable)
 			return
 		}

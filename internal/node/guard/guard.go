@@ -72,8 +72,8 @@ func New(cfg *rest.Config, client kubernetes.Interface, opts Options) (*Guard, e
 	return g, nil
 }
 
-// Ready says whether the container runtime asks this guard.
-func (g *Guard) Ready() bool { return g.asked.Load() }
+// Asked says whether the container runtime asks this guard.
+func (g *Guard) Asked() bool { return g.asked.Load() }
 
 // Run guards until ctx ends.
 func (g *Guard) Run(ctx context.Context) error {

@@ -79,8 +79,11 @@ func New(cfg *rest.Config, opts Options) (*Walls, error) {
 func (w *Walls) Ready() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.table.now != nil && w.asked.Load()
+	return w.table.now != nil && w.Asked()
 }
+
+// Asked says whether the container runtime asks before a pod starts.
+func (w *Walls) Asked() bool { return w.asked.Load() }
 
 // Run keeps the walls until ctx ends.
 func (w *Walls) Run(ctx context.Context) error {
