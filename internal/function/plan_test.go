@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -65,6 +66,35 @@ func TestWhatABuildDependsOn(t *testing.T) {
 		if got := keyOf(t, dependent(tc.change)); (got == first) != tc.same {
 			t.Errorf("%s: the keys are %s and %s", title, first, got)
 		}
+	}
+}
+
+// A build has the sandbox of its function, and no right more.
+func TestBuildsAreConfined(t *testing.T) {
+	gvisor := "gvisor"
+	fn := dependent(func(fn *kubeless.Function) { fn.Name, fn.Namespace, fn.Spec.RuntimeClassName = "f", "ns", &gvisor })
+	lang, err := runtimes.Get(fn.Spec.Runtime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Source(fn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := planFor(fn, lang, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := newSource(fn.Name, files)
+	build, run := buildPod(fn, p, code), template(fn, lang, code, built{}).Spec.PodFields
+	if got := build.Spec.RuntimeClassName; got != run.RuntimeClassName || *got != gvisor {
+		t.Errorf("it is built in %v", got)
+	}
+	if !equality.Semantic.DeepEqual(build.Spec.SecurityContext, run.SecurityContext) || !equality.Semantic.DeepEqual(build.Spec.Containers[0].SecurityContext, run.Containers[0].SecurityContext) {
+		t.Error("it is built with other rights than it runs with")
+	}
+	if build.Namespace != fn.Namespace || *build.Spec.AutomountServiceAccountToken || build.Spec.ActiveDeadlineSeconds == nil || build.Spec.Containers[0].Resources.Limits.Memory().IsZero() {
+		t.Errorf("it is built in %+v", build.Spec)
 	}
 }
 
