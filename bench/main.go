@@ -37,8 +37,10 @@ import (
 	"redoubt.dev/redoubt/bench/overhead"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
+	"redoubt.dev/redoubt/bench/services"
 	"redoubt.dev/redoubt/bench/simulate"
 	"redoubt.dev/redoubt/bench/startup"
+	"redoubt.dev/redoubt/bench/step"
 	"redoubt.dev/redoubt/bench/thaw"
 )
 
@@ -65,6 +67,8 @@ var suites = []suite{
 	{"overhead", "what a pod takes beside its containers, every handler", overhead.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
 	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
+	{"services", "a service's way to ready, and what each takes, among ten and a thousand", services.Run},
+	{"step", "a thousand requests a second onto a service that is frozen, and one that is not there", step.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
 	{"noisy", "what a tenant's requests take while another floods the node", noisy.Run},

@@ -53,7 +53,7 @@ func New() (*Platform, error) {
 // Boot boots the instance and returns how long that took.
 func (p *Platform) Boot(ctx context.Context) (time.Duration, error) {
 	started := time.Now()
-	if err := p.redoubt(ctx, "up", "--http-port=0", "--api-port=0", "--measure=false", "--detach"); err != nil {
+	if err := p.Run(ctx, "up", "--http-port=0", "--api-port=0", "--measure=false", "--detach"); err != nil {
 		return 0, err
 	}
 	took := time.Since(started)
@@ -70,14 +70,15 @@ func (p *Platform) Boot(ctx context.Context) (time.Duration, error) {
 }
 
 // Down ends the instance and keeps its data.
-func (p *Platform) Down(ctx context.Context) error { return p.redoubt(ctx, "down") }
+func (p *Platform) Down(ctx context.Context) error { return p.Run(ctx, "down") }
 
 // Purge ends the instance, whatever state it is in, and removes its data.
 func (p *Platform) Purge(ctx context.Context) error {
-	return p.redoubt(ctx, "down", "--purge", "--yes")
+	return p.Run(ctx, "down", "--purge", "--yes")
 }
 
-func (p *Platform) redoubt(ctx context.Context, args ...string) error {
+// Run runs `redoubt ARGS` on the instance.
+func (p *Platform) Run(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, p.program, append(args, "--name="+p.Inst.Name)...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

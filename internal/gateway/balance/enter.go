@@ -24,13 +24,13 @@ func (r *Revision) Enter(now time.Time, gone <-chan struct{}) (*Instance, Wait, 
 	return r.acquire(now, gone)
 }
 
-// Again gives the request another instance than failed, which it leaves.
-func (r *Revision) Again(failed *Instance, gone <-chan struct{}) (*Instance, Wait, error) {
-	now := time.Now()
+// Again gives a request that arrived at a time another instance than failed,
+// which it leaves; or the same one, when that is ready again.
+func (r *Revision) Again(failed *Instance, arrived time.Time, gone <-chan struct{}) (*Instance, Wait, error) {
 	r.mu.Lock()
-	r.leave(failed, now)
+	r.leave(failed, time.Now())
 	r.serveQueue()
-	return r.acquire(now, gone)
+	return r.acquire(arrived, gone)
 }
 
 // Leave ends a request. The instance is nil when it has none.
@@ -48,7 +48,7 @@ func (r *Revision) Leave(now time.Time, i *Instance) {
 }
 
 // acquire is called with r.mu held and gives it up.
-func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, Wait, error) {
+func (r *Revision) acquire(arrived time.Time, gone <-chan struct{}) (*Instance, Wait, error) {
 	if r.queue.len() == 0 { // nobody is overtaken
 		if i := r.pick(); i != nil {
 			r.take(i)
@@ -68,20 +68,20 @@ func (r *Revision) acquire(now time.Time, gone <-chan struct{}) (*Instance, Wait
 		return nil, "", r.queueFull()
 	}
 	if !absent {
-		i, err := r.wait(w, gone)
+		i, err := r.wait(w, arrived, gone)
 		return i, Queue, err
 	}
 	r.waits(r)
-	i, err := r.wait(w, gone)
+	i, err := r.wait(w, arrived, gone)
 	if i != nil {
-		r.Meter.ColdStart(time.Since(now))
+		r.Meter.ColdStart(time.Since(arrived))
 	}
 	return i, Create, err
 }
 
 // wait returns when the waiter is granted an instance or gives up.
-func (r *Revision) wait(w *waiter, gone <-chan struct{}) (*Instance, error) {
-	timer := time.NewTimer(r.Settings().Timeout)
+func (r *Revision) wait(w *waiter, arrived time.Time, gone <-chan struct{}) (*Instance, error) {
+	timer := time.NewTimer(time.Until(arrived.Add(r.Settings().Timeout)))
 	defer timer.Stop()
 	refusal := clientGone
 	select {

@@ -3,6 +3,7 @@ package front
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -114,7 +115,9 @@ func (x *exchange) carry() verdict {
 		}
 		switch {
 		case errors.Is(err, errDial) && dials < maxDials:
-			dials++
+			if !errors.Is(err, upstream.ErrNotTried) {
+				dials++
+			}
 			x.instance.Suspect()
 			if err := x.elsewhere(); err != nil {
 				return x.refuseFor(err)
@@ -147,7 +150,7 @@ func (x *exchange) elsewhere() (err error) {
 	x.enter(waiting, 0)
 	begin := time.Now()
 	var wait balance.Wait
-	x.instance, wait, err = x.revision.Again(failed, x.gone)
+	x.instance, wait, err = x.revision.Again(failed, x.start, x.gone)
 	x.span.Waited(string(wait), begin)
 	return err
 }
@@ -196,7 +199,7 @@ func (x *exchange) connect(fresh bool) (err error) {
 		}
 	}
 	if err != nil {
-		return errDial
+		return fmt.Errorf("%w: %w", errDial, err)
 	}
 	return nil
 }

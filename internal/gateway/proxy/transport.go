@@ -80,7 +80,7 @@ func again(ctx context.Context, x *exchange) error {
 	x.instance = nil
 	x.revision.Meter.Retry()
 	begin := time.Now()
-	next, wait, err := x.revision.Again(failed, ctx.Done())
+	next, wait, err := x.revision.Again(failed, x.start, ctx.Done())
 	x.span.Waited(string(wait), begin)
 	if x.instance = next; err != nil {
 		return err

@@ -3,6 +3,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -19,6 +20,9 @@ const (
 	idleTime = 30 * time.Second
 	// maxIdle bounds the unused connections of one instance.
 	maxIdle = 512
+	// maxDials is how many connections are made to one instance at a time. An
+	// instance that has just started would be overrun by all who waited for it.
+	maxDials = 32
 	// trusted is how long a connection may have been unused without being
 	// looked at: looking costs a system call.
 	trusted = 10 * time.Millisecond
@@ -41,6 +45,17 @@ type Pool struct {
 	closed bool    // guarded by mu, as are all below
 	idle   []*Conn // the one used last is at the end
 	sweep  *time.Timer
+	// dials is how many connections are being made, and waiting who waits for
+	// one of them to be done, or for a connection that is given back.
+	dials   int
+	waiting []chan grant
+}
+
+// grant is what a waiter gets: a connection, a dial that failed, or, with
+// neither, leave to make a connection.
+type grant struct {
+	conn *Conn
+	err  error
 }
 
 // NewPool returns a pool without connections.
@@ -55,10 +70,59 @@ func (p *Pool) Get() (*Conn, error) {
 		}
 		_ = c.Close()
 	}
-	return p.Dial()
+	if g := p.await(); g.conn != nil || g.err != nil {
+		return g.conn, g.err
+	}
+	c, err := p.Dial()
+	p.dialed(err)
+	return c, err
 }
 
-// Dial makes a new connection.
+// await returns when this request may make a connection, or need not.
+func (p *Pool) await() grant {
+	p.mu.Lock()
+	if p.dials < maxDials {
+		p.dials++
+		p.mu.Unlock()
+		return grant{}
+	}
+	granted := make(chan grant, 1)
+	p.waiting = append(p.waiting, granted)
+	p.mu.Unlock()
+	return <-granted
+}
+
+// ErrNotTried is the error of who did not try to make a connection because one
+// before could not be made.
+var ErrNotTried = errors.New("the instance takes no connections at the moment")
+
+// dialed lets the next one make a connection. Where one could not be made, the
+// others do not try: they would wait as long.
+func (p *Pool) dialed(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dials--
+	switch {
+	case err != nil:
+		for p.serve(grant{err: ErrNotTried}) {
+		}
+	case p.dials < maxDials && p.serve(grant{}):
+		p.dials++
+	}
+}
+
+// serve gives the first who waits what it needs, if there is one; p.mu is held.
+func (p *Pool) serve(g grant) bool {
+	if len(p.waiting) == 0 {
+		return false
+	}
+	p.waiting[0] <- g
+	p.waiting[0] = nil
+	p.waiting = p.waiting[1:]
+	return true
+}
+
+// Dial makes a new connection, however many are being made.
 func (p *Pool) Dial() (*Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
@@ -93,6 +157,9 @@ func (p *Pool) Put(c *Conn) {
 	c.Used, c.since = true, time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.closed && p.serve(grant{conn: c}) {
+		return
+	}
 	if p.closed || len(p.idle) >= maxIdle {
 		_ = c.Close()
 		return
