@@ -34,6 +34,11 @@ func (s *service) Stats(ctx context.Context, r *task.StatsRequest) (*task.StatsR
 	return pack(complete(known, limit, killed))
 }
 
+// least is the processor time of a container that has not used any yet, in
+// microseconds. gVisor counts in hundredths of a second, and the metrics API
+// shows nothing of a pod with a container that has used none.
+const least = 1
+
 // complete adds a container's memory limit, 0 for none, and what became of it
 // to metrics in either version's form.
 func complete(metrics any, limit uint64, killed bool) any {
@@ -44,11 +49,17 @@ func complete(metrics any, limit uint64, killed bool) any {
 	switch m := metrics.(type) {
 	case *v1.Metrics:
 		m.MemoryOomControl = &v1.MemoryOomControl{OomKill: kills}
+		if m.CPU != nil && m.CPU.Usage != nil {
+			m.CPU.Usage.Total = max(m.CPU.Usage.Total, least*1000)
+		}
 		if m.Memory != nil && m.Memory.Usage != nil && limit > 0 {
 			m.Memory.Usage.Limit = limit
 		}
 	case *v2.Metrics:
 		m.MemoryEvents = &v2.MemoryEvents{Oom: kills, OomKill: kills}
+		if m.CPU != nil {
+			m.CPU.UsageUsec = max(m.CPU.UsageUsec, least)
+		}
 		if m.Memory != nil && limit > 0 {
 			m.Memory.UsageLimit = limit
 		}
