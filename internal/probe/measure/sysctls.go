@@ -45,9 +45,11 @@ func (p Probe) settings(ctx context.Context, pod *corev1.Pod) (map[string]string
 	)
 	for _, name := range names {
 		answers[sysctl(name)] = probe.Works
-		if refused == "" {
-			continue
-		}
+	}
+	if refused == "" {
+		return answers, nil
+	}
+	for _, name := range names {
 		all.Go(func() {
 			refused, err := p.set(ctx, pod.DeepCopy(), name)
 			mu.Lock()
