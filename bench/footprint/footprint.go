@@ -97,10 +97,10 @@ func sumUp(before, after []process, watched time.Duration) []measure.Result {
 	// The bars are for processes together: memory that they share is there once.
 	return append(results,
 		measure.Of(suite, "control plane", "resident", "MB", megabytes(kubernetes.resident)),
-		withBar(measure.Of(suite, "control plane", "resident, shared in parts", "MB", megabytes(kubernetes.share)), controlPlaneBar),
+		measure.Of(suite, "control plane", "resident, shared in parts", "MB", megabytes(kubernetes.share)).Within(controlPlaneBar),
 		measure.Of(suite, "Redoubt's roles", "resident", "MB", megabytes(ours.resident)),
-		withBar(measure.Of(suite, "Redoubt's roles", "resident, shared in parts", "MB", megabytes(ours.share)), ownBar),
-		withBar(measure.Of(suite, "Redoubt's roles", "processor when idle", "%", 100*ours.busy.Seconds()/watched.Seconds()), idleBar))
+		measure.Of(suite, "Redoubt's roles", "resident, shared in parts", "MB", megabytes(ours.share)).Within(ownBar),
+		measure.Of(suite, "Redoubt's roles", "processor when idle", "%", 100*ours.busy.Seconds()/watched.Seconds()).Within(idleBar))
 }
 
 // sum adds up the processes that are named.
@@ -114,11 +114,6 @@ func sum(all []process, names []string) process {
 		}
 	}
 	return total
-}
-
-func withBar(r measure.Result, bar float64) measure.Result {
-	r.Bar = bar
-	return r
 }
 
 func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,12 +54,8 @@ func deploy(ctx context.Context, p *platform.Platform) (*service, error) {
 }
 
 func newService(image string) *serving.Service {
-	class := "runc" // where the sandbox takes least, the gateway shows most
-	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	s.Spec.Template.Annotations = map[string]string{serving.MinScaleAnnotation: "1", serving.MaxScaleAnnotation: "1"}
-	s.Spec.Template.Spec.RuntimeClassName = &class
-	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}
-	return s
+	// Where the sandbox takes least, the gateway shows most.
+	return platform.NewService(name, "runc", image, map[string]string{serving.MinScaleAnnotation: "1", serving.MaxScaleAnnotation: "1"})
 }
 
 // instanceOf waits until the service's pod has an address.

@@ -43,6 +43,12 @@ func Of(suite, subject, metric, unit string, values ...float64) Result {
 	}
 }
 
+// Within is the result with a bar that P50 should not exceed.
+func (r Result) Within(bar float64) Result {
+	r.Bar = bar
+	return r
+}
+
 // Milliseconds are times as values.
 func Milliseconds(times []time.Duration) []float64 {
 	values := make([]float64, len(times))

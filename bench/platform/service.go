@@ -3,6 +3,8 @@ package platform
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,4 +35,14 @@ func (p *Platform) Services() (client.Client, error) {
 		return nil, err
 	}
 	return client.New(cfg, client.Options{Scheme: scheme})
+}
+
+// NewService is a service in the namespace default, with one container and its
+// template's annotations.
+func NewService(name, class, image string, annotations map[string]string) *serving.Service {
+	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name}}
+	s.Spec.Template.Annotations = annotations
+	s.Spec.Template.Spec.RuntimeClassName = &class
+	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}
+	return s
 }

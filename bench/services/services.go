@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,8 +67,8 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 			return nil, err
 		}
 		results = append(results,
-			withBar(measure.Of(suite, subject, "applied to ready", "ms", ready...), readyBar),
-			withBar(measure.Of(suite, subject, "service list", "ms", lists...), listBar))
+			measure.Of(suite, subject, "applied to ready", "ms", ready...).Within(readyBar),
+			measure.Of(suite, subject, "service list", "ms", lists...).Within(listBar))
 		if n == many {
 			results = append(results, each(before, memory)...)
 		}
@@ -87,12 +86,7 @@ func each(before, after map[string]int64) (results []measure.Result) {
 		sum += takes
 		results = append(results, measure.Of(suite, name, "memory for each", "kB", takes))
 	}
-	return append(results, withBar(measure.Of(suite, "all processes", "memory for each", "kB", sum), eachBar))
-}
-
-func withBar(r measure.Result, bar float64) measure.Result {
-	r.Bar = bar
-	return r
+	return append(results, measure.Of(suite, "all processes", "memory for each", "kB", sum).Within(eachBar))
 }
 
 type bench struct {
@@ -123,12 +117,7 @@ func (b *bench) fill(ctx context.Context, n int) error {
 }
 
 func (b *bench) service(name, initial string) *serving.Service {
-	class := "runc"
-	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	s.Spec.Template.Annotations = map[string]string{serving.InitialScaleAnnotation: initial}
-	s.Spec.Template.Spec.RuntimeClassName = &class
-	s.Spec.Template.Spec.Containers = []serving.Container{{Image: b.image, ImagePullPolicy: corev1.PullNever}}
-	return s
+	return platform.NewService(name, "runc", b.image, map[string]string{serving.InitialScaleAnnotation: initial})
 }
 
 // rounds makes a service with an instance again and again, and lists all.

@@ -21,6 +21,7 @@ import (
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/image"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
@@ -59,13 +60,9 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 }
 
 func newService(class, image string) *serving.Service {
-	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "bench-step-" + class}}
-	s.Spec.Template.Annotations = map[string]string{
+	return platform.NewService("bench-step-"+class, class, image, map[string]string{
 		serving.FreezeAnnotation: "1s", serving.WindowAnnotation: "6s", serving.RetentionAnnotation: "20s", serving.MaxScaleAnnotation: "1",
-	}
-	s.Spec.Template.Spec.RuntimeClassName = &class
-	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}
-	return s
+	})
 }
 
 type bench struct {
@@ -87,8 +84,8 @@ func (b *bench) run(ctx context.Context, class string) (results []measure.Result
 		name string
 		is   func([]corev1.Pod) bool
 	}{
-		{peer, func(pods []corev1.Pod) bool { return len(pods) > 0 && is(&pods[0], corev1.PodReady) }},
-		{"frozen", func(pods []corev1.Pod) bool { return len(pods) == 1 && is(&pods[0], serving.PodFrozen) }},
+		{peer, func(pods []corev1.Pod) bool { return len(pods) > 0 && kube.PodIs(&pods[0], corev1.PodReady) }},
+		{"frozen", func(pods []corev1.Pod) bool { return len(pods) == 1 && kube.PodIs(&pods[0], serving.PodFrozen) }},
 		{"absent", func(pods []corev1.Pod) bool { return len(pods) == 0 }},
 	} {
 		if err := b.await(ctx, state.name, state.is); err != nil {
@@ -102,15 +99,6 @@ func (b *bench) run(ctx context.Context, class string) (results []measure.Result
 	}
 	measure.Compare(results, peer)
 	return results, nil
-}
-
-func is(pod *corev1.Pod, condition corev1.PodConditionType) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == condition {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }
 
 // ready waits until the service is: its route, too.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -53,13 +51,9 @@ func deploy(ctx context.Context, p *platform.Platform, classes []string) (*servi
 }
 
 func newService(name, class, image, freeze string) *serving.Service {
-	s := &serving.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	s.Spec.Template.Annotations = map[string]string{
+	return platform.NewService(name, class, image, map[string]string{
 		serving.MinScaleAnnotation: "1", serving.MaxScaleAnnotation: "1", serving.FreezeAnnotation: freeze,
-	}
-	s.Spec.Template.Spec.RuntimeClassName = &class
-	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}
-	return s
+	})
 }
 
 func (s *services) remove() error {

@@ -12,12 +12,12 @@ import (
 	"net/http"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
@@ -129,7 +129,7 @@ func awaitFrozen(ctx context.Context, p *platform.Platform, service string) erro
 	defer cancel()
 	for {
 		pods, err := p.Cluster.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabel + "=" + service})
-		if err == nil && len(pods.Items) == 1 && isFrozen(&pods.Items[0]) {
+		if err == nil && len(pods.Items) == 1 && kube.PodIs(&pods.Items[0], serving.PodFrozen) {
 			return nil
 		}
 		select {
@@ -138,13 +138,4 @@ func awaitFrozen(ctx context.Context, p *platform.Platform, service string) erro
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-func isFrozen(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == serving.PodFrozen {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }

@@ -7,13 +7,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 // measureEvery is how often the metrics API is asked: as often as the
@@ -58,7 +57,7 @@ func (s *Scaler) measure(ctx context.Context, rev *serving.Revision, metric Metr
 		requests[client.ObjectKeyFromObject(&pods.Items[i])] = requestedMillis(&pods.Items[i])
 	}
 	metrics := &unstructured.UnstructuredList{}
-	metrics.SetGroupVersionKind(schema.GroupVersionKind{Group: "metrics.k8s.io", Version: "v1beta1", Kind: "PodMetricsList"})
+	metrics.SetGroupVersionKind(kube.PodMetrics.GroupVersion().WithKind(kube.PodMetrics.Kind + "List"))
 	if err := s.Client.List(ctx, metrics, of...); err != nil {
 		return Use{}, fmt.Errorf("the scale stays, as the cluster's metrics cannot be read: %w", err)
 	}
@@ -71,7 +70,7 @@ func (s *Scaler) measure(ctx context.Context, rev *serving.Revision, metric Metr
 		if metric == CPUUse && millis == 0 {
 			return Use{}, errors.New("the scale stays, as the metric cpu is a share of what a container asks for: set spec.template.spec.containers[].resources.requests.cpu")
 		}
-		used := usage(&metrics.Items[i], string(metric))
+		used := kube.Usage(&metrics.Items[i], corev1.ResourceName(metric))
 		if metric == CPUUse {
 			use.Total += float64(used.MilliValue()) * 100 / float64(millis)
 		} else {
@@ -85,19 +84,6 @@ func (s *Scaler) measure(ctx context.Context, rev *serving.Revision, metric Metr
 func requestedMillis(pod *corev1.Pod) (sum int64) {
 	for i := range pod.Spec.Containers {
 		sum += pod.Spec.Containers[i].Resources.Requests.Cpu().MilliValue()
-	}
-	return sum
-}
-
-// usage is what a pod's containers take of a resource together.
-func usage(metrics *unstructured.Unstructured, name string) (sum resource.Quantity) {
-	containers, _, _ := unstructured.NestedSlice(metrics.Object, "containers")
-	for _, container := range containers {
-		of, _ := container.(map[string]any)
-		text, _, _ := unstructured.NestedString(of, "usage", name)
-		if q, err := resource.ParseQuantity(text); err == nil {
-			sum.Add(q)
-		}
 	}
 	return sum
 }

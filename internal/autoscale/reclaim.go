@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
@@ -74,7 +75,8 @@ func (s *Scaler) reclaim(ctx context.Context, revisions []serving.Revision, now 
 // requests within its window would only come back.
 func (s *Scaler) idle(ctx context.Context, revisions []serving.Revision, now time.Time) ([]idle, error) {
 	var pods corev1.PodList
-	if err := s.Client.List(ctx, &pods); err != nil {
+	// They are only read, and there may be many: no copies are made.
+	if err := s.Client.List(ctx, &pods, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list instances: %w", err)
 	}
 	of := map[types.UID][]corev1.Pod{}
@@ -113,11 +115,11 @@ func (s *Scaler) quietFor(rev *serving.Revision, now time.Time) time.Duration {
 // restingSince says when the last of pods was frozen, if all are.
 func restingSince(pods []corev1.Pod) (last time.Time, all bool) {
 	for i := range pods {
-		at := slices.IndexFunc(pods[i].Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == serving.PodFrozen })
-		if at < 0 || pods[i].Status.Conditions[at].Status != corev1.ConditionTrue || pods[i].DeletionTimestamp != nil {
+		frozen := kube.PodCondition(&pods[i], serving.PodFrozen)
+		if frozen.Status != corev1.ConditionTrue || pods[i].DeletionTimestamp != nil {
 			return time.Time{}, false
 		}
-		if t := pods[i].Status.Conditions[at].LastTransitionTime.Time; t.After(last) {
+		if t := frozen.LastTransitionTime.Time; t.After(last) {
 			last = t
 		}
 	}
@@ -126,9 +128,8 @@ func restingSince(pods []corev1.Pod) (last time.Time, all bool) {
 
 // lacksRoom says that the scheduler has found no node for the pod.
 func lacksRoom(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
-	})
+	c := kube.PodCondition(pod, corev1.PodScheduled)
+	return pod.DeletionTimestamp == nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
 }
 
 // roomFor are the fewest idle revisions whose end makes room for the pod on a

@@ -15,12 +15,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 func newFunctionTop(a *app) *cobra.Command {
@@ -101,7 +101,7 @@ func (c *connection) usage(ctx context.Context, cluster kubernetes.Interface, fn
 	for _, pod := range pods.Items {
 		u.instances++
 		u.addResources(ctx, c, &pod)
-		if isFrozen(&pod) {
+		if kube.PodIs(&pod, serving.PodFrozen) {
 			u.frozen++
 			continue
 		}
@@ -110,12 +110,6 @@ func (c *connection) usage(ctx context.Context, cluster kubernetes.Interface, fn
 		}
 	}
 	return u, nil
-}
-
-func isFrozen(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == serving.PodFrozen && c.Status == corev1.ConditionTrue
-	})
 }
 
 // ask reads an instance's own counts, through the API server.
@@ -167,18 +161,10 @@ func (u *functionUsage) read(metrics io.Reader) {
 // addResources adds what the cluster's metrics say of a pod, where it has any.
 func (u *functionUsage) addResources(ctx context.Context, c *connection, pod *corev1.Pod) {
 	metrics := &unstructured.Unstructured{}
-	metrics.SetGroupVersionKind(schema.GroupVersionKind{Group: "metrics.k8s.io", Version: "v1beta1", Kind: "PodMetrics"})
+	metrics.SetGroupVersionKind(kube.PodMetrics)
 	if c.Get(ctx, client.ObjectKeyFromObject(pod), metrics) != nil {
 		return // none yet, or the cluster keeps none
 	}
-	containers, _, _ := unstructured.NestedSlice(metrics.Object, "containers")
-	for _, container := range containers {
-		of, _ := container.(map[string]any)
-		for name, sum := range map[string]*resource.Quantity{"cpu": &u.cpu, "memory": &u.memory} {
-			text, _, _ := unstructured.NestedString(of, "usage", name)
-			if q, err := resource.ParseQuantity(text); err == nil {
-				sum.Add(q)
-			}
-		}
-	}
+	u.cpu.Add(kube.Usage(metrics, corev1.ResourceCPU))
+	u.memory.Add(kube.Usage(metrics, corev1.ResourceMemory))
 }

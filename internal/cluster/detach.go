@@ -81,7 +81,7 @@ func detached(inst instance.Instance, opts Options, log *os.File) (*exec.Cmd, er
 		fmt.Sprintf("--http-port=%d", opts.HTTPPort), fmt.Sprintf("--api-port=%d", opts.APIPort),
 		"--pod-range="+opts.PodRange.String(), "--service-range="+opts.ServiceRange.String(),
 		fmt.Sprintf("--bare=%t", opts.Bare), fmt.Sprintf("--measure=%t", opts.Measure), "--wait="+opts.Wait.String())
-	cmd.Args = append(cmd.Args, opts.Traces.flags()...)
+	cmd.Args = append(cmd.Args, traceFlags(opts.Traces)...)
 	cmd.Stderr = log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

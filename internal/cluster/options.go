@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/trace"
 )
 
 // Options are what a user may choose at boot.
@@ -20,8 +22,9 @@ type Options struct {
 	Bare bool
 	// Measure finds out, once the instance is ready, what its classes can do.
 	Measure bool
-	// Traces say where traces of requests go.
-	Traces Traces
+	// Traces say where traces of requests go. A collector on the host's loopback
+	// is reached through a relay.
+	Traces trace.Options
 	// Wait is how long the whole boot may take.
 	Wait time.Duration
 }
@@ -34,7 +37,7 @@ var Defaults = Options{
 	PodRange:     netip.MustParsePrefix("198.18.0.0/16"),
 	ServiceRange: netip.MustParsePrefix("198.19.0.0/16"),
 	Measure:      true,
-	Traces:       Traces{Share: 1},
+	Traces:       trace.Options{Share: 1},
 	Wait:         2 * time.Minute,
 }
 
@@ -56,7 +59,7 @@ func (o Options) Validate() error {
 	if o.PodRange.Overlaps(o.ServiceRange) {
 		return fmt.Errorf("--pod-range %s and --service-range %s overlap: give two separate ranges", o.PodRange, o.ServiceRange)
 	}
-	return o.Traces.validate()
+	return o.Traces.Validate()
 }
 
 // nth is the address n places after the first of r.

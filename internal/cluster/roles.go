@@ -76,7 +76,7 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 		"--domain="+publicDomain,
 		"--tls-authority="+b.pki("gateway", "ca.crt"),
 		"--tls-authority-key="+b.pki("gateway", "ca.key"))
-	gateway.Args = append(gateway.Args, b.opts.Traces.flags()...)
+	gateway.Args = append(gateway.Args, traceFlags(b.opts.Traces)...)
 	listener, err4 := b.http.(*net.TCPListener).File()
 	gateway.Listener = listener
 	return []supervise.Spec{node, controller, gateway}, errors.Join(err1, err2, err3, err4)

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -21,7 +22,8 @@ func dependent(change func(fn *kubeless.Function)) *kubeless.Function {
 	return fn
 }
 
-func keyOf(t *testing.T, fn *kubeless.Function) string {
+// planOf is what is to be built for fn, and what of.
+func planOf(t *testing.T, fn *kubeless.Function) (*plan, runtimes.Runtime, []source.File) {
 	t.Helper()
 	lang, err := runtimes.Get(fn.Spec.Runtime)
 	if err != nil {
@@ -35,6 +37,12 @@ func keyOf(t *testing.T, fn *kubeless.Function) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, lang, files
+}
+
+func keyOf(t *testing.T, fn *kubeless.Function) string {
+	t.Helper()
+	p, _, _ := planOf(t, fn)
 	if p == nil {
 		return ""
 	}
@@ -73,18 +81,7 @@ func TestWhatABuildDependsOn(t *testing.T) {
 func TestBuildsAreConfined(t *testing.T) {
 	gvisor := "gvisor"
 	fn := dependent(func(fn *kubeless.Function) { fn.Name, fn.Namespace, fn.Spec.RuntimeClassName = "f", "ns", &gvisor })
-	lang, err := runtimes.Get(fn.Spec.Runtime)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := Source(fn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := planFor(fn, lang, files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, lang, files := planOf(t, fn)
 	code := newSource(fn.Name, files)
 	build, run := buildPod(fn, p, code), template(fn, lang, code, built{}).Spec.PodFields
 	if got := build.Spec.RuntimeClassName; got != run.RuntimeClassName || *got != gvisor {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 // unfinished says how far a build is, or why it failed. It is an error, because
@@ -21,7 +22,7 @@ func (u *unfinished) Error() string { return u.message }
 
 // judge says how far a build is; nil when its result is in the node's store.
 func judge(pod *corev1.Pod) *unfinished {
-	stored := condition(pod, kubeless.PodStored)
+	stored := kube.PodCondition(pod, kubeless.PodStored)
 	switch {
 	case stored.Status == corev1.ConditionTrue:
 		return nil
@@ -29,7 +30,7 @@ func judge(pod *corev1.Pod) *unfinished {
 		return &unfinished{stored.Reason, stored.Message, true}
 	case pod.Status.Phase == corev1.PodFailed:
 		return &unfinished{"BuildFailed", why(pod) + "; all that it wrote: kubectl logs " + pod.Name, true}
-	case pod.Status.Phase == corev1.PodSucceeded || condition(pod, corev1.PodReady).Status == corev1.ConditionTrue:
+	case pod.Status.Phase == corev1.PodSucceeded || kube.PodIs(pod, corev1.PodReady):
 		return &unfinished{reason: "Building", message: "the node stores what was built"}
 	}
 	for _, c := range pod.Status.ContainerStatuses {
@@ -42,7 +43,7 @@ func judge(pod *corev1.Pod) *unfinished {
 			return &unfinished{"RuntimeImageMissing", fmt.Sprintf("the node has no image that builds for the runtime %s; make it there with: redoubt function prepare %s --dependencies", runtime, runtime), true}
 		}
 	}
-	if c := condition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
+	if c := kube.PodCondition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 		return &unfinished{reason: "Building", message: "the build waits for a node: " + c.Message}
 	}
 	return &unfinished{reason: "Building", message: "the build runs in the pod " + pod.Name}
@@ -97,13 +98,4 @@ func endOf(pod *corev1.Pod) time.Time {
 		}
 	}
 	return end
-}
-
-func condition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.PodCondition {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == kind {
-			return c
-		}
-	}
-	return corev1.PodCondition{}
 }

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/node/execs"
 )
 
@@ -46,6 +47,5 @@ func (f *freezing) followCommands(ctx context.Context) {
 // entered says that somebody ran a command in the pod, perhaps in the time of
 // an earlier role.
 func entered(pod *corev1.Pod) bool {
-	c := frozenCondition(pod)
-	return c != nil && c.Reason == serving.ReasonCommand
+	return kube.PodCondition(pod, serving.PodFrozen).Reason == serving.ReasonCommand
 }

@@ -2,17 +2,12 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -21,6 +16,8 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/hold"
+	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/node/condition"
 	"redoubt.dev/redoubt/internal/node/freezer"
 )
 
@@ -108,25 +105,9 @@ func (f *freezing) see(pod *corev1.Pod) {
 func (f *freezing) run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, f.queue.ShutDown)()
 	go f.pods.RunWithContext(ctx)
-	go f.work(ctx)
+	go kube.Work(ctx, f.queue, "mark pod", f.mark)
 	go f.followCommands(ctx)
 	return f.freezer.Serve(ctx, f.listener)
-}
-
-func (f *freezing) work(ctx context.Context) {
-	for {
-		uid, stopped := f.queue.Get()
-		if stopped {
-			return
-		}
-		if err := f.mark(ctx, uid); err != nil && ctx.Err() == nil {
-			slog.Error("mark pod", "uid", uid, "error", err)
-			f.queue.AddRateLimited(uid)
-		} else {
-			f.queue.Forget(uid)
-		}
-		f.queue.Done(uid)
-	}
 }
 
 // mark makes a pod's condition say whether it is frozen.
@@ -139,24 +120,16 @@ func (f *freezing) mark(ctx context.Context, uid string) error {
 	if pod.DeletionTimestamp != nil || marked(pod) == frozen && (!kept || entered(pod)) {
 		return nil
 	}
-	condition := corev1.PodCondition{Type: serving.PodFrozen, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now()}
+	said := corev1.PodCondition{Type: serving.PodFrozen, Status: corev1.ConditionFalse}
 	switch {
 	case frozen:
-		condition.Status, condition.Reason = corev1.ConditionTrue, "Idle"
-		condition.Message = "no request needs it; the next one thaws it"
+		said.Status, said.Reason = corev1.ConditionTrue, "Idle"
+		said.Message = "no request needs it; the next one thaws it"
 	case kept:
-		condition.Reason = serving.ReasonCommand
-		condition.Message = "a command was run in it, and it is frozen no more"
+		said.Reason = serving.ReasonCommand
+		said.Message = "a command was run in it, and it is frozen no more"
 	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{condition}}})
-	if err != nil {
-		return err
-	}
-	_, err = f.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: "redoubt-node"}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("set condition of pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	return nil
+	return condition.Set(ctx, f.client, pod, said)
 }
 
 // stripManagedFields forgets who set which field: nobody asks here.
@@ -168,16 +141,5 @@ func stripManagedFields(o any) (any, error) {
 }
 
 func marked(pod *corev1.Pod) bool {
-	c := frozenCondition(pod)
-	return c != nil && c.Status == corev1.ConditionTrue
-}
-
-// frozenCondition is what the pod's status says, nil when nothing.
-func frozenCondition(pod *corev1.Pod) *corev1.PodCondition {
-	for i := range pod.Status.Conditions {
-		if c := &pod.Status.Conditions[i]; c.Type == serving.PodFrozen {
-			return c
-		}
-	}
-	return nil
+	return kube.PodIs(pod, serving.PodFrozen)
 }

@@ -97,7 +97,7 @@ func (r *relays) follow(ctx context.Context, ports map[string]bool) {
 		}
 		own, cancel := context.WithCancel(ctx)
 		r.running[port] = cancel
-		r.wait.Go(func() { _ = relay.Serve(own, l, dialer(port)) }) // ends with own
+		r.wait.Go(func() { _ = relay.Serve(own, l, relay.Loopback(port)) }) // ends with own
 	}
 }
 
@@ -106,14 +106,6 @@ func (r *relays) stop() {
 		cancel()
 	}
 	r.wait.Wait()
-}
-
-// dialer connects to the host's loopback, in either family.
-func dialer(port string) relay.Dialer {
-	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", net.JoinHostPort("localhost", port))
-	}
 }
 
 const loopback = `(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])`

@@ -13,6 +13,15 @@ import (
 // Dialer opens the far side of one connection.
 type Dialer func(ctx context.Context) (net.Conn, error)
 
+// Loopback dials a port of the loopback of the namespace that the caller is in,
+// in either family of addresses.
+func Loopback(port string) Dialer {
+	return func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", net.JoinHostPort("localhost", port))
+	}
+}
+
 // Serve accepts from l until ctx ends and joins each connection to one from
 // dial. A connection whose far side does not answer is closed at once: the
 // near side sees what it would see without a relay. It returns when every

@@ -18,6 +18,7 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 // Tracker follows pods and revisions. It is fed from one goroutine or several.
@@ -117,7 +118,7 @@ func (t *Tracker) SetPod(object *corev1.Pod) {
 	t.move(p, object.Status.PodIP)
 	p.node, _ = netip.ParseAddr(object.Status.HostIP)
 	before := p.kubelet
-	p.kubelet = kubeletReady(object)
+	p.kubelet = kube.PodIs(object, corev1.PodReady)
 	if before && !p.kubelet {
 		t.unready(p)
 	}

@@ -46,7 +46,7 @@ type Options struct {
 
 // Validate names the option that cannot work, and why.
 func (o Options) Validate() error {
-	if u, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+	if u, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https") {
 		return fmt.Errorf("--trace-endpoint %q is no URL of a collector: give one such as http://127.0.0.1:4318", o.Endpoint)
 	}
 	if !(o.Share >= 0 && o.Share <= 1) {

@@ -9,13 +9,10 @@ package builds
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +22,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/node/condition"
 )
 
 // Builds follows the node's build pods.
@@ -70,19 +69,7 @@ func New(client kubernetes.Interface, name, socket string) (*Builds, error) {
 func (b *Builds) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, b.queue.ShutDown)()
 	go b.informer.RunWithContext(ctx)
-	for {
-		key, stopped := b.queue.Get()
-		if stopped {
-			return
-		}
-		if err := b.look(ctx, key); err != nil && ctx.Err() == nil {
-			slog.Error("store what was built", "pod", key, "error", err)
-			b.queue.AddRateLimited(key)
-		} else {
-			b.queue.Forget(key)
-		}
-		b.queue.Done(key)
-	}
+	kube.Work(ctx, b.queue, "store what was built", b.look)
 }
 
 // look stores the result of a build that is done, and says so.
@@ -92,14 +79,14 @@ func (b *Builds) look(ctx context.Context, key string) error {
 		return err
 	}
 	pod := o.(*corev1.Pod)
-	if b.judged[pod.UID] || pod.DeletionTimestamp != nil || has(pod, kubeless.PodStored, "") {
+	if b.judged[pod.UID] || pod.DeletionTimestamp != nil || kube.PodCondition(pod, kubeless.PodStored).Status != "" {
 		return nil
 	}
 	var failed error
 	switch {
 	case pod.Status.Phase == corev1.PodSucceeded:
 		failed = errors.New("what was built was handed over, and is not in the node's store; it is built again later")
-	case has(pod, corev1.PodReady, corev1.ConditionTrue):
+	case kube.PodIs(pod, corev1.PodReady):
 		failed = b.store(ctx, pod)
 	default:
 		return nil
@@ -114,35 +101,18 @@ func (b *Builds) look(ctx context.Context, key string) error {
 	return nil
 }
 
-func has(pod *corev1.Pod, kind corev1.PodConditionType, status corev1.ConditionStatus) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == kind {
-			return status == "" || c.Status == status
-		}
-	}
-	return false
-}
-
 // say writes the condition.
 func (b *Builds) say(ctx context.Context, pod *corev1.Pod, failed error) error {
-	condition := corev1.PodCondition{Type: kubeless.PodStored, Status: corev1.ConditionTrue, Reason: "Stored", LastTransitionTime: metav1.Now()}
+	said := corev1.PodCondition{Type: kubeless.PodStored, Status: corev1.ConditionTrue, Reason: "Stored"}
 	if failed != nil {
 		slog.Warn("a build's result is not stored", "pod", pod.Namespace+"/"+pod.Name, "error", failed)
 		const most = 1000
 		text := []rune(failed.Error())
-		condition.Status, condition.Reason, condition.Message = corev1.ConditionFalse, "BuildFailed", string(text[:min(len(text), most)])
+		said.Status, said.Reason, said.Message = corev1.ConditionFalse, "BuildFailed", string(text[:min(len(text), most)])
 	}
 	var missing *baseMissing
 	if errors.As(failed, &missing) {
-		condition.Reason = "RuntimeImageMissing"
+		said.Reason = "RuntimeImageMissing"
 	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []any{condition}}})
-	if err != nil {
-		return err
-	}
-	_, err = b.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: "redoubt-node"}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("set condition: %w", err)
-	}
-	return nil
+	return condition.Set(ctx, b.client, pod, said)
 }

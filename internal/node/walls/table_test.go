@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,32 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
-	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/cluster/netns/netnstest"
 	"redoubt.dev/redoubt/internal/node/walls/policy"
 	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
 
 var podRange = netip.MustParsePrefix("198.18.0.0/16")
-
-// inside runs f in a network namespace of its own.
-func inside(t *testing.T, f func() error) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making a network namespace needs root")
-	}
-	path := filepath.Join(t.TempDir(), "netns")
-	if err := netns.Create(path); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := netns.Delete(path); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := netns.Do(path, f); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // rules are those of pods by the last part of their address, each in the
 // namespace of a tenant.
@@ -66,7 +45,7 @@ func listed() string {
 // what it is given with: the network is closed, or what stood stands on, and it
 // is said each time. What comes after is in force again.
 func TestTableFailsClosed(t *testing.T) {
-	inside(t, func() error {
+	netnstest.Inside(t, func() error {
 		now := table{pods: podRange, stale: map[netip.Addr]bool{}}
 		set := func(want *ruleset.Ruleset) error { return now.set(t.Context(), want) }
 		good := rules(map[byte]string{2: "acme"})
@@ -124,7 +103,7 @@ func connections() (string, error) {
 // TestConnectionsEndWithTheirAddress: an address that goes, comes or is within
 // another wall brings no connection along; others stay.
 func TestConnectionsEndWithTheirAddress(t *testing.T) {
-	inside(t, func() error {
+	netnstest.Inside(t, func() error {
 		outside := netip.MustParseAddr("203.0.113.9")
 		for _, step := range []struct {
 			name          string

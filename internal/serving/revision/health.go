@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 // health is what a revision's pods say of it: the two conditions that its
@@ -26,7 +27,7 @@ func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
 		return h.failed(serving.ResourcesAvailable, "FailedCreate", scaleErr.Error())
 	}
 	for _, pod := range pods {
-		if c := scheduled(pod); c != nil && c.Status == corev1.ConditionFalse {
+		if c := kube.PodCondition(&pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 			h = h.unplaced(c)
 		}
 		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
@@ -41,7 +42,7 @@ func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
 
 // unplaced adds that a pod has no node. One that waits at a gate has not failed:
 // every pod of a tenant with a quota does, for a moment.
-func (h health) unplaced(c *corev1.PodCondition) health {
+func (h health) unplaced(c corev1.PodCondition) health {
 	if c.Reason != corev1.PodReasonSchedulingGated {
 		return h.failed(serving.ResourcesAvailable, c.Reason, c.Message)
 	}
@@ -121,13 +122,4 @@ func active(s *serving.RevisionStatus, ready int32) serving.Condition {
 		c.Status, c.Reason, c.Message = corev1.ConditionUnknown, "Queued", "Requests to the target are being buffered as resources are provisioned."
 	}
 	return c
-}
-
-func scheduled(pod corev1.Pod) *corev1.PodCondition {
-	for i := range pod.Status.Conditions {
-		if pod.Status.Conditions[i].Type == corev1.PodScheduled {
-			return &pod.Status.Conditions[i]
-		}
-	}
-	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/autoscale"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 type reconciler struct {
@@ -124,7 +125,7 @@ func hasEnded(pod corev1.Pod) bool {
 // leastUseful orders pods that are not ready before ready ones, and young
 // before old: old ones have warm caches.
 func leastUseful(a, b corev1.Pod) int {
-	if ra, rb := isReady(a), isReady(b); ra != rb {
+	if ra, rb := kube.PodIs(&a, corev1.PodReady), kube.PodIs(&b, corev1.PodReady); ra != rb {
 		if rb {
 			return -1
 		}
@@ -133,22 +134,13 @@ func leastUseful(a, b corev1.Pod) int {
 	return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
 }
 
-func isReady(pod corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 // report fills in the status, and says when to look again.
 func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.Time) time.Duration {
 	s := &rev.Status
 	s.ObservedGeneration = rev.Generation
 	var ready int32
 	for _, pod := range pods {
-		if isReady(pod) {
+		if kube.PodIs(&pod, corev1.PodReady) {
 			ready++
 		}
 	}

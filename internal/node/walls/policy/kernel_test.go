@@ -4,39 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"redoubt.dev/redoubt/internal/cluster/netns"
+	"redoubt.dev/redoubt/internal/cluster/netns/netnstest"
 	"redoubt.dev/redoubt/internal/nft"
 	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
-
-// inside runs f in a network namespace of its own.
-func inside(t testing.TB, f func() error) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making a network namespace needs root")
-	}
-	path := filepath.Join(t.TempDir(), "netns")
-	if err := netns.Create(path); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := netns.Delete(path); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := netns.Do(path, f); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // table is what the kernel has, in an order that does not follow from when
 // things were made.
@@ -74,7 +52,7 @@ func table() ([]string, error) {
 // TestKernelTakesEveryChange takes a table from each case to the next, and
 // holds what has come of it against a table that is made anew.
 func TestKernelTakesEveryChange(t *testing.T) {
-	inside(t, func() error {
+	netnstest.Inside(t, func() error {
 		now := ruleset.Closed(netip.MustParsePrefix("198.18.0.0/16"))
 		if err := nft.Apply(t.Context(), now.Replace()); err != nil {
 			return err
@@ -137,7 +115,7 @@ func crowd(b *testing.B, pods int) *Cluster {
 // tenants, each with a policy, and puts them into the kernel.
 func BenchmarkThousandPods(b *testing.B) {
 	c := crowd(b, 1000)
-	inside(b, func() error {
+	netnstest.Inside(b, func() error {
 		for b.Loop() {
 			if err := nft.Apply(b.Context(), Compile(c).Replace()); err != nil {
 				return err
@@ -151,7 +129,7 @@ func BenchmarkThousandPods(b *testing.B) {
 func BenchmarkOnePodAmongThousand(b *testing.B) {
 	c := crowd(b, 1000)
 	all := c.Pods
-	inside(b, func() error {
+	netnstest.Inside(b, func() error {
 		now := Compile(c)
 		if err := nft.Apply(b.Context(), now.Replace()); err != nil {
 			return err
