@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/kubernetes"
 
 	"redoubt.dev/redoubt/internal/instance"
@@ -60,8 +61,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// Boot boots an instance with a data folder of its own.
+// Boot boots an instance with a data folder of its own. What a killed run left
+// of an instance of that name is removed first.
 func Boot(name string, flags ...string) (*Platform, error) {
+	if err := removeLeft(name); err != nil {
+		return nil, err
+	}
 	data, err := os.MkdirTemp("/var/tmp", "redoubt-"+name+"-")
 	if err != nil {
 		return nil, err
@@ -72,6 +77,28 @@ func Boot(name string, flags ...string) (*Platform, error) {
 	}
 	p := &Platform{Inst: inst}
 	return p, p.Up(flags...)
+}
+
+// removeLeft removes what a run that was killed left of the instance: its
+// pods outlive its supervisor, and its folder both. One whose supervisor lives
+// is another run's, and booting a second one says so.
+func removeLeft(name string) error {
+	inst, err := instance.New(name, "")
+	if err != nil {
+		return err
+	}
+	state, err := inst.LoadState()
+	if err != nil || unix.Kill(state.SupervisorPID, 0) == nil {
+		return nil
+	}
+	if inst, err = instance.New(name, state.DataDir); err != nil {
+		return err
+	}
+	left := Platform{Inst: inst}
+	if out, err := left.Command(context.Background(), "down", "--purge", "--yes").CombinedOutput(); err != nil {
+		return fmt.Errorf("remove what an earlier run left: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Up boots the instance, which does not run, as a child that ends with this
