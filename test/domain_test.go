@@ -1,7 +1,12 @@
 package test
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net/http"
+	"os"
+	"strings"
 	"testing"
 
 	"redoubt.dev/redoubt/test/platform"
@@ -58,5 +63,43 @@ func TestDomainOfThePlatformCannotBeClaimed(t *testing.T) {
 	awaitDomain(t, ns, domain, "DomainClaimed=False")
 	if _, err := visit(t, domain); err == nil {
 		t.Errorf("%s leads to a service of another name", domain)
+	}
+}
+
+// A mapping's owner brings the certificate: clients are shown it and no other,
+// and those without TLS are led there.
+func TestDomainHasItsOwnersCertificate(t *testing.T) {
+	ns := namespace(t)
+	shell(t)
+	deployWeb(t, "web", ns, "never", "runc", "")
+	domain := ns + ".example.org"
+	certificate, key := selfSigned(t, domain)
+	shared.Apply(t, fmt.Sprintf(domainMapping, domain, ns))
+	awaitDomain(t, ns, domain, "Ready")
+	shared.Kubectl(t, "-n", ns, "patch", "domainmapping", domain, "--type=merge", "--patch", `{"spec": {"tls": {"secretName": "own"}}}`)
+	platform.Eventually(t, "nothing gets through without the secret", func() error {
+		if body, err := visit(t, domain); err == nil || !strings.HasPrefix(err.Error(), "503") {
+			return fmt.Errorf("%s: %q, %v", domain, body, err)
+		}
+		return nil
+	})
+	shared.Kubectl(t, "-n", ns, "create", "secret", "tls", "own", "--cert", certificate, "--key", key)
+	trusted := x509.NewCertPool()
+	if data, err := os.ReadFile(certificate); err != nil || !trusted.AppendCertsFromPEM(data) {
+		t.Fatal(err)
+	}
+	platform.Eventually(t, "the certificate is shown", func() error {
+		resp, err := trusting(trusted).Get("https://" + domain)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = errors.New(resp.Status)
+		}
+		return err
+	})
+	resp, err := trusting(nil).Get("http://" + domain + "/a?b")
+	if err != nil || resp.StatusCode != http.StatusPermanentRedirect || resp.Header.Get("Location") != "https://"+domain+"/a?b" {
+		t.Errorf("without TLS: %+v, %v", resp, err)
+	}
+	if url := shared.Kubectl(t, "-n", ns, "get", "domainmapping", domain, "-o", "jsonpath={.status.url}"); !strings.HasPrefix(url, "https://"+domain) {
+		t.Errorf("its URL is %s", url)
 	}
 }

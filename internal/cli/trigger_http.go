@@ -159,7 +159,7 @@ func (c *connection) checkHTTPTrigger(cmd *cobra.Command, t *kubeless.HTTPTrigge
 	if _, err := c.function(cmd, t.Spec.FunctionName); err != nil {
 		return err
 	}
-	return guard.New(t).Load(cmd.Context(), func(ctx context.Context, name types.NamespacedName) (map[string][]byte, error) {
+	return guard.OfTrigger(t).Load(cmd.Context(), func(ctx context.Context, name types.NamespacedName) (map[string][]byte, error) {
 		var s corev1.Secret
 		err := c.Get(ctx, name, &s)
 		if apierrors.IsForbidden(err) {

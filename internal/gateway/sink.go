@@ -10,6 +10,7 @@ import (
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/claim"
 	"redoubt.dev/redoubt/internal/gateway/clients"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 	"redoubt.dev/redoubt/internal/gateway/instance"
@@ -30,18 +31,29 @@ type sink struct {
 
 var _ watch.Sink = sink{}
 
-func (s sink) SetRoute(r *serving.Route)               { s.table.SetRoute(r) }
-func (s sink) DeleteRoute(name types.NamespacedName)   { s.table.DeleteRoute(name) }
-func (s sink) SetMapping(m *v1beta1.DomainMapping)     { s.table.SetMapping(m) }
-func (s sink) DeleteMapping(name types.NamespacedName) { s.table.DeleteMapping(name) }
+func (s sink) SetRoute(r *serving.Route)             { s.table.SetRoute(r) }
+func (s sink) DeleteRoute(name types.NamespacedName) { s.table.DeleteRoute(name) }
+func (s sink) SetMapping(m *v1beta1.DomainMapping) {
+	g := guard.OfMapping(m)
+	if g != nil {
+		s.secrets.Keep(g)
+	} else {
+		s.secrets.Forget(guard.Owner{Kind: claim.Mapping, NamespacedName: client.ObjectKeyFromObject(m)})
+	}
+	s.table.SetMapping(m, g)
+}
+func (s sink) DeleteMapping(name types.NamespacedName) {
+	s.table.DeleteMapping(name)
+	s.secrets.Forget(guard.Owner{Kind: claim.Mapping, NamespacedName: name})
+}
 func (s sink) SetTrigger(t *kubeless.HTTPTrigger) {
-	g := guard.New(t)
-	s.secrets.Keep(client.ObjectKeyFromObject(t), g)
+	g := guard.OfTrigger(t)
+	s.secrets.Keep(g)
 	s.table.SetTrigger(t, g)
 }
 func (s sink) DeleteTrigger(name types.NamespacedName) {
 	s.table.DeleteTrigger(name)
-	s.secrets.Forget(name)
+	s.secrets.Forget(guard.Owner{Kind: claim.Trigger, NamespacedName: name})
 }
 func (s sink) SetRevision(r *serving.Revision) { s.tracker.SetRevision(r) }
 func (s sink) DeleteNamespace(name string) {

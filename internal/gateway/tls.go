@@ -22,7 +22,8 @@ func (g *gateway) leads(name string) bool {
 	return !errors.As(err, &refusal) || refusal.Status != http.StatusNotFound
 }
 
-// own is the certificate of the trigger that has a host, if it names one.
+// own is the certificate of the trigger or mapping that has a host, if it names
+// one.
 func (g *gateway) own(host string) (pair *tls.Certificate, own bool) {
 	return g.table.Certificate(host).Certificate()
 }

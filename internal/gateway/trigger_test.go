@@ -18,6 +18,8 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/gateway/identity"
 )
 
 func trigger(namespace, name, function, host, path string) *kubeless.HTTPTrigger {
@@ -278,7 +280,9 @@ func TestTriggerAllowsOtherOrigins(t *testing.T) {
 	}
 }
 
-func TestTriggerHasItsOwnCertificate(t *testing.T) {
+// A trigger's or a mapping's own certificate is shown for its host, never
+// another in its place, and requests without TLS are led to it.
+func TestHostHasItsOwnCertificate(t *testing.T) {
 	files := issue(t, authorityOf())
 	pem := func(name string) []byte {
 		data, err := os.ReadFile(name)
@@ -288,15 +292,31 @@ func TestTriggerHasItsOwnCertificate(t *testing.T) {
 		return data
 	}
 	own := issue(t, certificateOf("shop.example.org"))
-	r := judged(t, secrets{"pair": {"tls.crt": pem(own.Certificate), "tls.key": pem(own.Key)}}, Options{Authority: files})
-	r.service("hello", path, nil)
-	for _, name := range []string{"pair", "gone"} {
-		secured := trigger("default", name, "hello", "shop.example.org", "")
-		if secured.Spec.TLSSecret = name; name == "gone" {
-			secured.Spec.HostName = "gone.example.org"
-		}
-		r.sink.SetTrigger(secured)
+	set := map[string]func(r *rig, host, secret string){
+		"trigger": func(r *rig, host, secret string) {
+			secured := trigger("default", host, "hello", host, "")
+			secured.Spec.TLSSecret = secret
+			r.sink.SetTrigger(secured)
+		},
+		"mapping": func(r *rig, host, secret string) {
+			secured := mapping("default", host, "hello", time.Now())
+			secured.Spec.TLS = &v1beta1.SecretTLS{SecretName: secret}
+			r.sink.SetMapping(secured)
+		},
 	}
+	for kind, set := range set {
+		t.Run(kind, func(t *testing.T) {
+			r := judged(t, secrets{"pair": {"tls.crt": pem(own.Certificate), "tls.key": pem(own.Key)}}, Options{Authority: files})
+			r.service("hello", path, nil)
+			set(r, "shop.example.org", "pair")
+			set(r, "gone.example.org", "gone")
+			ownCertificate(t, r, own, files)
+		})
+	}
+}
+
+func ownCertificate(t *testing.T, r *rig, own, files identity.Files) {
+	t.Helper()
 	var got string
 	err := errors.New("no attempt")
 	for range 500 {

@@ -12,6 +12,9 @@ const (
 	DomainClaimed = "DomainClaimed"
 	// ReferenceResolved is whether what it leads to is there.
 	ReferenceResolved = "ReferenceResolved"
+	// CertificateProvisioned is true always: certificates are brought by the
+	// mapping's owner, or the gateway's.
+	CertificateProvisioned = "CertificateProvisioned"
 )
 
 // DomainMapping lets a service or route answer to a name of its owner's, which
@@ -44,6 +47,20 @@ type DomainMappingList struct {
 // DomainMappingSpec says where the requests go.
 type DomainMappingSpec struct {
 	Ref Reference `json:"ref"`
+	// TLS is how the name is served over TLS. Without it the gateway has
+	// certificates of its own, or none, and answers without TLS too.
+	// +optional
+	TLS *SecretTLS `json:"tls,omitempty"`
+}
+
+// SecretTLS is a certificate brought by the mapping's owner. Requests without
+// TLS are then led to https.
+type SecretTLS struct {
+	// SecretName names a Secret of the mapping's namespace with tls.crt and
+	// tls.key.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName"`
 }
 
 // Reference names a Service or Route of the mapping's own namespace.

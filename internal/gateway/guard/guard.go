@@ -1,5 +1,6 @@
-// Package guard judges requests by what an HTTPTrigger asks of them: TLS, a
-// user's password, and whether pages of other origins may send them.
+// Package guard judges requests by what an HTTPTrigger or a DomainMapping asks
+// of them: TLS, a user's password, and whether pages of other origins may send
+// them.
 //
 // A guard knows nothing of its secrets until Load has read them, and lets
 // nothing through where it needs one that it does not have.
@@ -20,6 +21,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/claim"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/htpasswd"
 )
@@ -28,9 +31,17 @@ import (
 // names it.
 const usersKey = "auth"
 
-// Guard is one trigger's. It is ready for use by many goroutines.
+// Owner is the object that a guard is of.
+type Owner struct {
+	Kind string // claim.Trigger or claim.Mapping
+	types.NamespacedName
+}
+
+func (o Owner) String() string { return o.Kind + " " + o.NamespacedName.String() }
+
+// Guard is one object's. It is ready for use by many goroutines.
 type Guard struct {
-	name               types.NamespacedName
+	owner              Owner
 	users, certificate string // names of secrets; empty: none
 	cors               bool
 
@@ -39,19 +50,36 @@ type Guard struct {
 	problem atomic.Pointer[string] // why a secret cannot be used
 }
 
-// New returns the guard of a trigger.
-func New(t *kubeless.HTTPTrigger) *Guard {
-	g := &Guard{
-		name:  types.NamespacedName{Namespace: t.Namespace, Name: t.Name},
+// OfTrigger returns the guard of a trigger.
+func OfTrigger(t *kubeless.HTTPTrigger) *Guard {
+	return newGuard(&Guard{
+		owner: Owner{claim.Trigger, types.NamespacedName{Namespace: t.Namespace, Name: t.Name}},
 		users: t.Spec.BasicAuthSecret, certificate: t.Spec.TLSSecret, cors: t.Spec.CORSEnable,
+	})
+}
+
+// OfMapping returns the guard of a domain mapping, nil where it asks nothing.
+func OfMapping(m *v1beta1.DomainMapping) *Guard {
+	if m.Spec.TLS == nil {
+		return nil
 	}
+	return newGuard(&Guard{
+		owner:       Owner{claim.Mapping, types.NamespacedName{Namespace: m.Namespace, Name: m.Name}},
+		certificate: m.Spec.TLS.SecretName,
+	})
+}
+
+func newGuard(g *Guard) *Guard {
 	if g.HasSecrets() {
 		g.fail("its secrets have not been read yet")
 	}
 	return g
 }
 
-// Inherit takes over what an earlier guard of the trigger has read, if the
+// Owner is whose it is.
+func (g *Guard) Owner() Owner { return g.owner }
+
+// Inherit takes over what an earlier guard of the same owner has read, if the
 // same secrets are named: a change of something else must not close it for a
 // moment.
 func (g *Guard) Inherit(earlier *Guard) {
@@ -74,7 +102,7 @@ func (g *Guard) CORS() bool { return g != nil && g.cors }
 // for the function.
 func (g *Guard) TakesPassword() bool { return g != nil && g.users != "" }
 
-// Certificate is the trigger's own; own is false if it names none, and the
+// Certificate is the owner's own; own is false if it names none, and the
 // pair nil while it cannot be used.
 func (g *Guard) Certificate() (pair *tls.Certificate, own bool) {
 	if g == nil || g.certificate == "" {
@@ -130,14 +158,14 @@ func (g *Guard) loadCertificate(ctx context.Context, read Reader) error {
 
 // secret reads one that must have keys.
 func (g *Guard) secret(ctx context.Context, read Reader, name string, keys ...string) (map[string][]byte, error) {
-	data, err := read(ctx, types.NamespacedName{Namespace: g.name.Namespace, Name: name})
+	data, err := read(ctx, types.NamespacedName{Namespace: g.owner.Namespace, Name: name})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, g.fail(fmt.Sprintf("there is no secret %q", name))
 	case apierrors.IsForbidden(err):
 		return nil, g.fail(fmt.Sprintf("the gateway may not read secret %q", name))
 	case err != nil:
-		return nil, fmt.Errorf("read secret %s/%s: %w", g.name.Namespace, name, err)
+		return nil, fmt.Errorf("read secret %s/%s: %w", g.owner.Namespace, name, err)
 	}
 	for _, key := range keys {
 		if len(data[key]) == 0 {
@@ -149,7 +177,7 @@ func (g *Guard) secret(ctx context.Context, read Reader, name string, keys ...st
 
 func (g *Guard) fail(problem string) error {
 	g.problem.Store(&problem)
-	return fmt.Errorf("trigger %s: %s", g.name, problem)
+	return fmt.Errorf("%s: %s", g.owner, problem)
 }
 
 // Request is what of a request is judged.
@@ -168,7 +196,7 @@ type Request struct {
 // Judge returns nil for requests to let through, and what to answer to others.
 func (g *Guard) Judge(r *Request) *balance.Refusal {
 	if problem := g.problem.Load(); problem != nil {
-		return &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("trigger %s lets nothing through: %s", g.name, *problem)}
+		return &balance.Refusal{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%s lets nothing through: %s", g.owner, *problem)}
 	}
 	if g.certificate != "" && r.Scheme == "http" {
 		return &balance.Refusal{
@@ -216,7 +244,7 @@ func (g *Guard) admit(r *Request) *balance.Refusal {
 	if !ok {
 		return &balance.Refusal{
 			Status: http.StatusUnauthorized, Message: "this needs a user and the right password",
-			Header: [][2]string{{"WWW-Authenticate", `Basic realm="` + g.name.Name + `", charset="UTF-8"`}},
+			Header: [][2]string{{"WWW-Authenticate", `Basic realm="` + g.owner.Name + `", charset="UTF-8"`}},
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-// Package secret reads the secrets that HTTPTriggers name, one at a time and
+// Package secret reads the secrets that HTTPTriggers and DomainMappings name, one at a time and
 // again and again, so that the gateway needs no right to list or follow any.
 package secret
 
@@ -51,7 +51,7 @@ type Keeper struct {
 	read guard.Reader
 
 	mu     sync.Mutex
-	guards map[types.NamespacedName]*schedule // guarded by mu; by trigger
+	guards map[guard.Owner]*schedule // guarded by mu
 }
 
 type schedule struct {
@@ -62,28 +62,28 @@ type schedule struct {
 
 // New returns a keeper.
 func New(read guard.Reader) *Keeper {
-	return &Keeper{read: read, guards: map[types.NamespacedName]*schedule{}}
+	return &Keeper{read: read, guards: map[guard.Owner]*schedule{}}
 }
 
-// Keep takes care of a trigger's guard, which inherits from the one that the
-// trigger had before.
-func (k *Keeper) Keep(trigger types.NamespacedName, g *guard.Guard) {
+// Keep takes care of a guard, which inherits from the one that its owner had
+// before.
+func (k *Keeper) Keep(g *guard.Guard) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if before := k.guards[trigger]; before != nil {
+	if before := k.guards[g.Owner()]; before != nil {
 		g.Inherit(before.guard)
 	}
-	delete(k.guards, trigger)
+	delete(k.guards, g.Owner())
 	if g.HasSecrets() {
-		k.guards[trigger] = &schedule{guard: g, pause: firstPause}
+		k.guards[g.Owner()] = &schedule{guard: g, pause: firstPause}
 	}
 }
 
-// Forget ends the care of a trigger's guard.
-func (k *Keeper) Forget(trigger types.NamespacedName) {
+// Forget ends the care of an owner's guard.
+func (k *Keeper) Forget(owner guard.Owner) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.guards, trigger)
+	delete(k.guards, owner)
 }
 
 // Run reads until ctx ends.
@@ -130,7 +130,7 @@ func (k *Keeper) load(ctx context.Context, s *schedule) {
 	if s.pause >= period { // said once, when it has lasted
 		s.pause = period
 	} else if s.pause *= 2; s.pause >= period {
-		slog.Warn("a trigger's secrets cannot be used", "error", err)
+		slog.Warn("secrets for a host cannot be used", "error", err)
 	}
 	s.due = time.Now().Add(s.pause)
 }

@@ -16,12 +16,14 @@ import (
 type claimed struct {
 	claim.Claim
 	route types.NamespacedName
-	guard *guard.Guard // nil: none; only triggers have one
+	guard *guard.Guard // nil: none
 }
 
-// SetMapping adds or replaces a domain mapping.
-func (t *Table) SetMapping(m *v1beta1.DomainMapping) {
-	t.setClaim(claimed{Claim: claim.OfMapping(m), route: types.NamespacedName{Namespace: m.Namespace, Name: m.Spec.Ref.Name}})
+// SetMapping adds or replaces a domain mapping, whose requests g judges, if it
+// is not nil.
+func (t *Table) SetMapping(m *v1beta1.DomainMapping, g *guard.Guard) {
+	route := types.NamespacedName{Namespace: m.Namespace, Name: m.Spec.Ref.Name}
+	t.setClaim(claimed{Claim: claim.OfMapping(m), route: route, guard: g})
 }
 
 // DeleteMapping removes a mapping; the next one with its name takes its place.

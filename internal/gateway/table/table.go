@@ -18,6 +18,7 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/claim"
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/guard"
 )
@@ -138,7 +139,7 @@ func (t *Table) namespaceOf(q *Query, e *entry) string {
 	return shortened(namespace)
 }
 
-// Certificate is the guard of the trigger whose certificate is to be shown to
+// Certificate is the guard of the claim whose certificate is to be shown to
 // clients that ask for a host; nil where there is none.
 func (t *Table) Certificate(host string) *guard.Guard {
 	t.mu.RLock()
@@ -154,7 +155,7 @@ func (t *Table) Certificate(host string) *guard.Guard {
 
 // opens says that the claim lets requests from outside the cluster come to a
 // route that is visible inside only: a trigger is made for that.
-func (c *claimed) opens() bool { return c != nil && c.guard != nil }
+func (c *claimed) opens() bool { return c != nil && c.Kind == claim.Trigger }
 
 // fromOutside says that the request came from outside the cluster, or names
 // what is for those who do.

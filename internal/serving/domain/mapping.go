@@ -25,13 +25,27 @@ func (r *reconciler) reportMapping(ctx context.Context, m *v1beta1.DomainMapping
 	s := &m.Status
 	s.ObservedGeneration = m.Generation
 	s.URL = serving.PublicURL(m.Name, r.opts.URLPort)
+	if m.Spec.TLS != nil {
+		s.URL = secure(s.URL)
+	}
 	s.Address = &serving.Address{URL: s.URL}
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
-	conclude(&s.Conditions, now, ready, ingress, resolved, r.judge(claim.OfMapping(m), order, v1beta1.DomainClaimed))
+	conclude(&s.Conditions, now, ready, certificate(m), ingress, resolved, r.judge(claim.OfMapping(m), order, v1beta1.DomainClaimed))
 	if equality.Semantic.DeepEqual(before.Status, m.Status) {
 		return nil
 	}
 	return client.IgnoreNotFound(r.client.Status().Patch(ctx, m, client.MergeFrom(before)))
+}
+
+// certificate says where that of the name comes from. Only the gateway may read
+// it: it refuses requests while it cannot be used, and says why.
+func certificate(m *v1beta1.DomainMapping) serving.Condition {
+	c := serving.Condition{Type: v1beta1.CertificateProvisioned, Status: corev1.ConditionTrue, Reason: "TLSNotEnabled",
+		Message: "The gateway's own certificate is shown for this name, if it has one."}
+	if m.Spec.TLS != nil {
+		c.Reason, c.Message = "CertificateExternallyProvided", fmt.Sprintf("The certificate is that of the secret %q.", m.Spec.TLS.SecretName)
+	}
+	return c
 }
 
 // target says whether what a mapping leads to is there, and can be reached.

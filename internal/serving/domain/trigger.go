@@ -36,13 +36,15 @@ func (r *reconciler) reportTrigger(ctx context.Context, t *kubeless.HTTPTrigger,
 func (r *reconciler) url(t *kubeless.HTTPTrigger) string {
 	url := serving.PublicURL(t.Host(r.opts.Domain), r.opts.URLPort)
 	if t.Spec.TLSSecret != "" {
-		url = "https" + strings.TrimPrefix(url, "http")
+		url = secure(url)
 	}
 	if t.Prefix() == "/" {
 		return url
 	}
 	return url + t.Prefix()
 }
+
+func secure(url string) string { return "https" + strings.TrimPrefix(url, "http") }
 
 // function says whether the trigger's function is there; and, in what is ready
 // if all else is, whether a password has to be known for it everywhere.
