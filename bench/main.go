@@ -29,6 +29,7 @@ import (
 
 	"redoubt.dev/redoubt/bench/admission"
 	"redoubt.dev/redoubt/bench/boot"
+	"redoubt.dev/redoubt/bench/faults"
 	"redoubt.dev/redoubt/bench/footprint"
 	"redoubt.dev/redoubt/bench/gateway"
 	"redoubt.dev/redoubt/bench/measure"
@@ -71,6 +72,7 @@ var suites = []suite{
 	{"step", "a thousand requests a second onto a service that is frozen, and one that is not there", step.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
+	{"faults", "requests that fail, and the time until all works again, when a process is killed", faults.Run},
 	{"noisy", "what a tenant's requests take while another floods the node", noisy.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }

@@ -65,10 +65,10 @@ func visit(t *testing.T, host string) (body string, err error) {
 		return "", err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", errors.New(resp.Status)
-	}
 	text, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", resp.Status, text)
+	}
 	return string(text), err
 }
 
