@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes what a microVM boots, in bin/guest: vmlinuz, Debian's kernel for virtual
-# machines as Debian built it, and initramfs, this project's agent with the
-# kernel modules that it needs.
+# machines as Debian built it, initramfs, this project's agent with the kernel
+# modules that it needs, and rehearsal.erofs, what spare machines try it with.
 #
 # The kernel is whatever version Debian serves for the package below. Its
 # package is fetched and unpacked, not installed, and stays in

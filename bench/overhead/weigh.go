@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
@@ -76,8 +75,8 @@ func look(pid int) (memory proc.Memory, busy time.Duration, ok bool) {
 	return memory, times.Own + times.Children, err == nil
 }
 
-// shimsOf finds the shim, which every runtime starts with the pod's id as its
-// own (containerd, core/runtime/v2), and what it started.
+// shimsOf finds the shim, which every runtime has work in the pod's bundle
+// (containerd, core/runtime/v2), and what it started.
 func shimsOf(sandbox string) ([]int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -95,8 +94,7 @@ func shimsOf(sandbox string) ([]int, error) {
 			continue
 		}
 		parents[pid] = times.Parent
-		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if strings.Contains(string(line), "\x00-id\x00"+sandbox+"\x00") {
+		if bundle, _ := os.Readlink(filepath.Join(dir, "cwd")); filepath.Base(bundle) == sandbox {
 			found = append(found, pid)
 		}
 	}

@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/v2/pkg/shim"
+	"redoubt.dev/redoubt/internal/microvm/pod"
 	"redoubt.dev/redoubt/internal/microvm/share"
 	redoubt "redoubt.dev/redoubt/internal/microvm/shim"
+	"redoubt.dev/redoubt/internal/microvm/spare"
 )
 
 func main() {
@@ -15,7 +19,18 @@ func main() {
 		share.Main()
 		return
 	}
-	redoubt.Register()
+	var ready *pod.Spare
+	if spare.Asked() {
+		var err error
+		if ready, err = spare.Wait(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		if ready == nil {
+			return
+		}
+	}
+	redoubt.Register(ready)
 	// The shim's only children are machines and what serves folders to them,
 	// which their own packages await.
 	shim.RunShim(context.Background(), redoubt.Manager{}, func(c *shim.Config) {

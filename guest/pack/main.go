@@ -2,7 +2,8 @@
 // kernel package and the agent: vmlinuz is the package's, initramfs holds the
 // agent as /init and, in /modules, the kernel modules it loads at its start.
 // Their names begin with two digits: that order satisfies what each depends
-// on.
+// on. Beside them it makes rehearsal.erofs, the layer of the container that
+// spare machines try everything with.
 //
 // Files that would not change are left alone, time of change and all: what is
 // made from them (the templates of virtual machines) stays valid.
@@ -61,7 +62,14 @@ func run(kernel, agent, out string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(update(filepath.Join(out, "vmlinuz"), vmlinuz), update(filepath.Join(out, "initramfs"), initramfs))
+	layer, err := rehearsal()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		update(filepath.Join(out, "vmlinuz"), vmlinuz),
+		update(filepath.Join(out, "initramfs"), initramfs),
+		update(filepath.Join(out, "rehearsal.erofs"), layer))
 }
 
 // only is the one file that matches pattern.

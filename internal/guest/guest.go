@@ -96,6 +96,7 @@ func (a *agent) handlers() map[wire.Method]wire.Handler {
 		wire.Forward:   wire.HandleStream(forward),
 		wire.Events:    wire.HandleStream(a.watch),
 		wire.Files:     wire.HandleStream(a.files),
+		wire.Reset:     wire.Handle(a.reset),
 	}
 }
 

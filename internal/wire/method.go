@@ -56,13 +56,16 @@ const (
 	// its kernel's FUSE protocol for a volume of kind Share, and the host its
 	// answers.
 	Files
+	// Reset (Empty -> Empty) takes back what was made for containers that are
+	// gone: volumes, layers and addresses. Configure may follow again.
+	Reset
 )
 
 var methodNames = [...]string{
 	Configure: "configure", Create: "create", Exec: "exec", Start: "start", Wait: "wait", Kill: "kill",
 	Resize: "resize", Delete: "delete", Update: "update", Freeze: "freeze", Thaw: "thaw", Stats: "stats",
 	Processes: "processes", PutVolume: "put volume", GetFile: "get file", Stdin: "stdin", Stdout: "stdout",
-	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files",
+	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files", Reset: "reset",
 }
 
 func (m Method) String() string {

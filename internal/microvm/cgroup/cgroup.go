@@ -1,6 +1,6 @@
 // Package cgroup makes and removes the control group that a pod's virtual
 // machine runs in, below the pod's own, on hosts with either version of them
-// or both. The pod's group has the limits; this one has none.
+// or both. The pod's group has the limits.
 package cgroup
 
 import (
@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,56 @@ func Create(name string) error {
 	}
 	return nil
 }
+
+// Move takes a process with all its threads into the group, in every hierarchy
+// that has it. What it has used stays counted where it was.
+func Move(name string, pid int) error {
+	if name == "" {
+		return nil
+	}
+	return each(func(root string) error {
+		err := os.WriteFile(filepath.Join(root, name, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("move process %d into the control group %s: %w", pid, name, err)
+		}
+		return nil
+	})
+}
+
+// Bound limits the group to the memory that the group above it may have, less
+// so many bytes that its processes have used before they were in it. Without a
+// limit above there is none here.
+func Bound(name string, less int64) error {
+	if name == "" {
+		return nil
+	}
+	return each(func(root string) error {
+		for _, file := range []string{"memory.max", "memory.limit_in_bytes"} {
+			parent := filepath.Join(root, filepath.Dir(name))
+			text, err := os.ReadFile(filepath.Join(parent, file))
+			if err != nil {
+				continue // another hierarchy's
+			}
+			limit := "-1"
+			if file == "memory.max" {
+				limit = "max"
+				// If it is not possible, the limit cannot be written either.
+				_ = os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte("+memory"), 0)
+			}
+			if above, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && above < unlimited {
+				limit = strconv.FormatInt(max(above-less, 0), 10)
+			}
+			if err := os.WriteFile(filepath.Join(root, name, file), []byte(limit), 0); err != nil {
+				return fmt.Errorf("limit the control group %s: %w", name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// unlimited is less than what version 1 says where there is no limit: as much
+// as whole pages make of the largest number.
+const unlimited = 1 << 62
 
 // check refuses systemd's form of the name.
 func check(name string) error {

@@ -37,54 +37,82 @@ type Pod struct {
 
 // Join makes the tap device in the network namespace at path.
 func Join(path string) (Pod, error) {
-	type result struct {
-		pod Pod
-		err error
-	}
-	done := make(chan result)
-	thread.Go(func() {
-		pod, err := join(path)
-		done <- result{pod, err}
+	var pod Pod
+	link, err := within(path, func(*os.File) (err error) {
+		pod.Tap, err = tap.Create(tapName)
+		return err
 	})
-	r := <-done
-	if r.err != nil {
-		return Pod{}, fmt.Errorf("join the pod's network %s: %w", path, r.err)
+	pod.Link = link
+	if err != nil && pod.Tap != nil {
+		_ = pod.Tap.Close()
 	}
-	return r.pod, nil
+	return pod, err
 }
 
-func join(path string) (_ Pod, err error) {
-	if err := enter(path); err != nil {
-		return Pod{}, err
-	}
-	var pod Pod
-	if pod.Tap, err = tap.Create(tapName); err != nil {
-		return Pod{}, err
-	}
-	defer func() {
-		if err != nil {
-			pod.Tap.Close()
+// Spare makes a tap device that is nobody's yet, in a network namespace of its
+// own. Adopt takes it from there. The caller closes both files.
+func Spare() (device, namespace *os.File, err error) { return tap.Apart(tapName) }
+
+// Adopt takes the device that Spare made into the network namespace at path,
+// and returns what the guest's card becomes, as Join does.
+func Adopt(path string, namespace *os.File) (wire.Link, error) {
+	return within(path, func(pods *os.File) error {
+		if err := enter(namespace); err != nil {
+			return err
 		}
-	}()
+		card, err := netlink.LinkByName(tapName)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetNsFd(card, int(pods.Fd())); err != nil {
+			return fmt.Errorf("move the tap device: %w", err)
+		}
+		return enter(pods)
+	})
+}
+
+// within gets the tap device into the pod's namespace, on a thread that is in
+// it and must be when get returns, and connects it.
+func within(path string, get func(pods *os.File) error) (link wire.Link, err error) {
+	done := make(chan error)
+	thread.Go(func() {
+		done <- func() error {
+			pods, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer pods.Close()
+			if err := enter(pods); err != nil {
+				return err
+			}
+			if err := get(pods); err != nil {
+				return err
+			}
+			link, err = connectPod()
+			return err
+		}()
+	})
+	if err := <-done; err != nil {
+		return wire.Link{}, fmt.Errorf("join the pod's network %s: %w", path, err)
+	}
+	return link, nil
+}
+
+// connectPod connects the tap device with the pod's interface, if it has one.
+func connectPod() (wire.Link, error) {
 	link, err := podLink()
 	if err != nil || link == nil {
-		return pod, err
+		return wire.Link{}, err
 	}
-	if pod.Link, err = describe(link); err != nil {
-		return pod, err
+	described, err := describe(link)
+	if err != nil {
+		return wire.Link{}, err
 	}
-	return pod, connect(link)
+	return described, connect(link)
 }
 
 // enter takes the calling thread into the namespace.
-func enter(path string) error {
-	ns, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-}
+func enter(namespace *os.File) error { return unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET) }
 
 // podLink is the interface that the network plugin made: the only one beside
 // loopback, or else eth0.

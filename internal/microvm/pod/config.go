@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -31,31 +32,66 @@ const (
 
 // ConfigOf is the machine for the pod whose first container is id.
 func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
-	self, err := os.Executable()
+	size := sizeOf(s)
+	c, err := anyPods(ctx, size.boot())
 	if err != nil {
-		return Config{}, fmt.Errorf("find the guest image: %w", err)
+		return c, err
+	}
+	c.Cgroup, c.UID, c.Size = s.Linux.CgroupsPath, user(id), size
+	c.Sandbox = wire.Sandbox{Hostname: s.Hostname, ShmSize: shmSize, CPUs: uint32(min(max(size.CPUs, 1), c.Shape.CPUs))}
+	return c, c.namespaces(s)
+}
+
+// SpareConfig is a machine that starts with so much memory, in bytes, and is no
+// pod's yet.
+func SpareConfig(ctx context.Context, memory int64) (Config, error) {
+	c, err := anyPods(ctx, memory)
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	c.UID = user(string(id))
+	return c, err
+}
+
+// BootMemory is what the machine of a pod with this specification starts with,
+// in bytes.
+func BootMemory(s *specs.Spec) int64 { return sizeOf(s).boot() }
+
+// anyPods is what does not depend on the pod.
+func anyPods(ctx context.Context, memory int64) (Config, error) {
+	image, err := imageFolder()
+	if err != nil {
+		return Config{}, err
 	}
 	c := Config{
-		Store: template.Store{
-			Dir:   template.Folder(),
-			Image: qemu.ImageIn(filepath.Join(filepath.Dir(self), imageDir)),
-			Await: wire.AwaitGuest,
-		},
-		Cgroup: s.Linux.CgroupsPath,
-		UID:    user(id),
-		Sandbox: wire.Sandbox{
-			Hostname: s.Hostname,
-			ShmSize:  shmSize,
-		},
+		Store:     template.Store{Dir: template.Folder(), Image: qemu.ImageIn(image), Await: wire.AwaitGuest},
+		Rehearsal: filepath.Join(image, "rehearsal.erofs"),
 	}
 	answer, err := kvm.Probe(ctx, c.Store.Dir, c.Store.Image, c.Store.Await)
 	if err != nil {
 		return c, err
 	}
-	c.Size = sizeOf(s)
-	c.Shape = shape(answer.Accelerator(), c.Size)
-	c.Sandbox.CPUs = uint32(min(max(c.Size.CPUs, 1), c.Shape.CPUs))
-	return c, c.namespaces(s)
+	c.Shape = shape(answer.Accelerator(), memory)
+	return c, nil
+}
+
+// MadeFrom are the files that machines, and what drives them, are made from.
+func MadeFrom() ([]string, error) {
+	image, err := imageFolder()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	files := qemu.ImageIn(image)
+	return []string{self, files.Kernel, files.Initramfs, files.MemoryGuard}, err
+}
+
+// imageFolder is the guest image's.
+func imageFolder() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the guest image: %w", err)
+	}
+	return filepath.Join(filepath.Dir(self), imageDir), nil
 }
 
 // namespaces takes what the pod's own container says about the pod's. One that
@@ -85,11 +121,11 @@ func (c *Config) namespaces(s *specs.Spec) error {
 
 // shape is one of a few for all pods, so that they share their templates. What
 // else a pod gets is added after the start.
-func shape(accelerator vmm.Accelerator, size Size) vmm.Shape {
+func shape(accelerator vmm.Accelerator, memory int64) vmm.Shape {
 	return vmm.Shape{
 		Accelerator: accelerator,
 		CPUs:        min(runtime.NumCPU(), vmm.MaxCPUs),
-		Memory:      size.boot(), MaxMemory: maxMemory(),
+		Memory:      memory, MaxMemory: maxMemory(),
 	}
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	UID     uint32 // the machine's own user and group
 	Size    Size
 	Sandbox wire.Sandbox
+	// Rehearsal is the file with the layer of a spare machine's first container.
+	Rehearsal string
 	// OnEvent is called for what happens in the guest unasked.
 	OnEvent func(wire.Event)
 }
@@ -55,6 +57,8 @@ type Pod struct {
 	guest   wire.Guest
 	shape   vmm.Shape
 	err     error
+
+	elsewhere int64 // bytes of the machine's memory that another group is charged for
 
 	memory atomic.Int64 // the guest's, in bytes
 	disks  *disks
@@ -87,26 +91,42 @@ func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := newPod(ctx, machine, c)
+	if err != nil {
+		return nil, err
+	}
+	if joined.Link.Name != "" {
+		joined.Link.Hardware = hardware
+		c.Sandbox.Links = []wire.Link{joined.Link}
+	}
+	go p.configure(p.life, c)
+	return p, nil
+}
+
+// hardware is the address that the card of every copy has.
+var hardware = func() net.HardwareAddr {
+	address, err := net.ParseMAC(vmm.MAC)
+	if err != nil {
+		panic(err) // it is a constant
+	}
+	return address
+}()
+
+// newPod takes over a machine, which ends where that fails.
+func newPod(ctx context.Context, machine vmm.Machine, c Config) (*Pod, error) {
 	watcher, err := volume.NewWatcher()
 	if err != nil {
 		machine.Kill()
 		return nil, err
 	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p := &Pod{machine: machine, volumes: watcher, life: background, stop: stop, cgroup: c.Cgroup, shape: c.Shape, ready: make(chan struct{}), disks: newDisks(machine)}
-	if joined.Link.Name != "" {
-		hardware, err := net.ParseMAC(vmm.MAC)
-		if err != nil {
-			return nil, err
-		}
-		joined.Link.Hardware = hardware
-		c.Sandbox.Links = []wire.Link{joined.Link}
-	}
-	go p.configure(background, c)
-	return p, nil
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	return &Pod{
+		machine: machine, volumes: watcher, life: life, stop: stop, cgroup: c.Cgroup, shape: c.Shape,
+		ready: make(chan struct{}), disks: newDisks(machine),
+	}, nil
 }
 
-// configure greets the agent and makes the machine the pod's.
+// configure makes the machine the pod's.
 func (p *Pod) configure(ctx context.Context, c Config) {
 	defer close(p.ready)
 	limited, cancel := context.WithTimeout(ctx, configureLimit)
@@ -122,9 +142,12 @@ func (p *Pod) configure(ctx context.Context, c Config) {
 	go p.watch(ctx)
 }
 
+// greet greets the agent, which has been greeted already in a spare machine.
 func (p *Pod) greet(ctx context.Context, c Config) (err error) {
-	if p.session, err = wire.Host(p.machine.Channel()); err != nil {
-		return err
+	if p.session == nil {
+		if p.session, err = wire.Host(p.machine.Channel()); err != nil {
+			return err
+		}
 	}
 	c.Sandbox.Entropy = make([]byte, 64)
 	_, _ = rand.Read(c.Sandbox.Entropy) // never fails

@@ -6,11 +6,13 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	"redoubt.dev/redoubt/internal/microvm/pod"
 	"redoubt.dev/redoubt/internal/microvm/task"
 )
 
-// Register adds the task service to what the shim serves.
-func Register() {
+// Register adds the task service to what the shim serves. ready is the pod's
+// machine, if the shim was a spare.
+func Register(ready *pod.Spare) {
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
 		ID:       "task",
@@ -24,7 +26,7 @@ func Register() {
 			if err != nil {
 				return nil, err
 			}
-			return task.New(ic.Context, publisher.(shim.Publisher), sd.(shutdown.Service)), nil
+			return task.New(ic.Context, publisher.(shim.Publisher), sd.(shutdown.Service), task.Spares{Ready: ready, Containerd: ic.Properties[plugins.PropertyGRPCAddress]}), nil
 		},
 	})
 }

@@ -27,6 +27,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/layers"
+	"redoubt.dev/redoubt/internal/microvm/pod"
+	"redoubt.dev/redoubt/internal/microvm/spare"
 )
 
 // Name is the runtime's for containerd.
@@ -133,21 +135,42 @@ func launch(ctx context.Context, params *bootapi.BootstrapParams, address string
 		return fmt.Errorf("pass the socket on: %w", err)
 	}
 	defer file.Close()
-	cmd, err := command(ctx, params)
+	pid, err := serve(ctx, params, file)
 	if err != nil {
 		return err
 	}
-	cmd.ExtraFiles = []*os.File{file}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the shim: %w", err)
-	}
 	// Where the kernel refuses, the shim may be killed for memory like any
 	// other process, its machine with it.
-	_ = shim.AdjustOOMScore(cmd.Process.Pid)
-	if err := shim.WritePidFile(pidFile, cmd.Process.Pid); err != nil {
-		return errors.Join(fmt.Errorf("record the shim's process: %w", err), cmd.Process.Kill())
+	_ = shim.AdjustOOMScore(pid)
+	if err := shim.WritePidFile(pidFile, pid); err != nil {
+		return errors.Join(fmt.Errorf("record the shim's process: %w", err), syscall.Kill(pid, syscall.SIGKILL))
 	}
-	return cmd.Process.Release()
+	return nil
+}
+
+// serve lets a spare serve at the socket, if there is one for the pod, or else
+// a new process.
+func serve(ctx context.Context, params *bootapi.BootstrapParams, socket *os.File) (pid int, err error) {
+	cmd, err := command(ctx, params)
+	if err != nil {
+		return 0, err
+	}
+	pods, err := readBundle(".")
+	if err != nil {
+		return 0, err
+	}
+	if cmd.Dir, err = os.Getwd(); err != nil {
+		return 0, err
+	}
+	place := spare.Place{Containerd: params.GetContainerdGrpcAddress(), Memory: pod.BootMemory(&specs.Spec{Annotations: pods.Annotations})}
+	if pid, ok := spare.Take(ctx, place, spare.Shim{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir}, socket); ok {
+		return pid, nil
+	}
+	cmd.ExtraFiles = []*os.File{socket}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start the shim: %w", err)
+	}
+	return cmd.Process.Pid, cmd.Process.Release()
 }
 
 func command(ctx context.Context, params *bootapi.BootstrapParams) (*exec.Cmd, error) {

@@ -35,19 +35,30 @@ func Create(name string) (*os.File, error) {
 // Unconnected makes a tap device in a network namespace of its own, which
 // goes with the device.
 func Unconnected() (*os.File, error) {
-	type result struct {
-		file *os.File
-		err  error
+	device, namespace, err := Apart("tap0")
+	if err != nil {
+		return nil, err
 	}
-	made := make(chan result)
+	return device, namespace.Close()
+}
+
+// Apart makes a tap device called name in a network namespace of its own, and
+// returns both. The caller closes them.
+func Apart(name string) (device, namespace *os.File, err error) {
+	done := make(chan error)
 	thread.Go(func() {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			made <- result{nil, fmt.Errorf("make a network namespace: %w", err)}
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			namespace, err = os.Open("/proc/thread-self/ns/net")
+		}
+		if err != nil {
+			done <- fmt.Errorf("make a network namespace: %w", err)
 			return
 		}
-		file, err := Create("tap0")
-		made <- result{file, err}
+		if device, err = Create(name); err != nil {
+			_ = namespace.Close()
+		}
+		done <- err
 	})
-	r := <-made
-	return r.file, r.err
+	return device, namespace, <-done
 }

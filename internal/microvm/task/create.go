@@ -10,8 +10,10 @@ import (
 	api "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
 	"redoubt.dev/redoubt/internal/microvm/layers"
 	"redoubt.dev/redoubt/internal/microvm/pod"
+	"redoubt.dev/redoubt/internal/microvm/spare"
 	"redoubt.dev/redoubt/internal/microvm/spec"
 	"redoubt.dev/redoubt/internal/microvm/stdio"
 	"redoubt.dev/redoubt/internal/wire"
@@ -124,13 +126,32 @@ func (s *Service) ensurePod(ctx context.Context, c *container) (*pod.Pod, error)
 		return nil, err
 	}
 	config.OnEvent = s.onGuestEvent
-	machine, err := pod.Start(ctx, config)
+	machine, err := s.newMachine(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	s.pod = machine
 	go s.awaitMachine(machine)
+	spare.Next(spare.Place{Containerd: s.spares.Containerd, Memory: config.Shape.Memory})
 	return machine, nil
+}
+
+// newMachine takes the spare one if it fits.
+func (s *Service) newMachine(ctx context.Context, config pod.Config) (*pod.Pod, error) {
+	ready := s.spares.Ready
+	s.spares.Ready = nil
+	if ready != nil && !ready.Fits(config) {
+		ready.End()
+		ready = nil
+	}
+	if ready != nil {
+		machine, err := ready.Become(ctx, config)
+		if err == nil {
+			return machine, nil
+		}
+		log.G(ctx).WithError(err).Warn("the spare virtual machine cannot be used")
+	}
+	return pod.Start(ctx, config)
 }
 
 func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *container, p *process, r *api.CreateTaskRequest) error {

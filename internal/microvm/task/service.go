@@ -36,12 +36,22 @@ type Service struct {
 
 	mu         sync.Mutex // guards what follows
 	pod        *pod.Pod
+	spares     Spares
 	containers map[string]*container
 }
 
+// Spares are machines ahead of their pods.
+type Spares struct {
+	// Ready is for this pod, nil where there was none.
+	Ready *pod.Spare
+	// Containerd is the address of the one whose next pod gets the next spare.
+	Containerd string
+}
+
 // New makes the service of one shim. Events go to publisher.
-func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service) *Service {
+func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, spares Spares) *Service {
 	s := &Service{
+		spares:     spares,
 		shutdown:   sd,
 		context:    context.WithoutCancel(ctx),
 		events:     newPublisher(ctx, publisher),

@@ -80,9 +80,10 @@ func processor(accelerator vmm.Accelerator) []string {
 	if accelerator == vmm.KVM {
 		return []string{"-accel", "kvm", "-cpu", "host"}
 	}
-	// 32 MiB of translated code hold a server's working set; by default QEMU
+	// When the store of translated code is full, QEMU begins anew, with all of
+	// it. 64 MiB hold what a pod's start and its server need; by default QEMU
 	// would take up to a quarter of the host.
-	return []string{"-accel", "tcg,tb-size=32", "-cpu", "max"}
+	return []string{"-accel", "tcg,tb-size=64", "-cpu", "max"}
 }
 
 // memory is the machine, a q35 without what a server needs, and its memory: a

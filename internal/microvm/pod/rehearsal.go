@@ -1,0 +1,129 @@
+package pod
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/microvm/seccomp"
+	"redoubt.dev/redoubt/internal/microvm/vmm"
+	"redoubt.dev/redoubt/internal/wire"
+)
+
+// What a rehearsal is of: a pod with addresses for documentation (RFC 5737,
+// RFC 3849), and a container whose program ends at once.
+const (
+	rehearsal        = "rehearsal"
+	rehearsalProgram = "/rehearsal" // in the layer that guest/pack makes
+)
+
+// rehearsedHardware is the address of a card that has been through a rehearsal.
+var rehearsedHardware = net.HardwareAddr{0x02, 0x52, 0x44, 0x42, 0x54, 0x02}
+
+// rehearse has the agent do once all that it does for a pod with one container,
+// and take it back. layer is the container's root file system.
+func (s *Spare) rehearse(ctx context.Context, layer string) error {
+	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(), &wire.Guest{}); err != nil {
+		return err
+	}
+	for i := range rehearsalVolumes {
+		if err := s.session.Call(ctx, wire.PutVolume, &rehearsalVolumes[i], &wire.Empty{}); err != nil {
+			return err
+		}
+	}
+	file, err := os.Open(layer)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	disk, err := s.machine.AddDisk(ctx, vmm.Disk{File: file, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	if err := s.container(ctx, uint32(disk)); err != nil {
+		return err
+	}
+	if err := s.session.Call(ctx, wire.Reset, &wire.Empty{}, &wire.Empty{}); err != nil {
+		return err
+	}
+	return s.machine.RemoveDisk(ctx, disk)
+}
+
+// container is a container's life.
+func (s *Spare) container(ctx context.Context, layer uint32) error {
+	container, err := rehearsalContainer(layer)
+	if err != nil {
+		return err
+	}
+	ref := &wire.Ref{ID: rehearsal}
+	if err := s.session.Call(ctx, wire.Create, container, &wire.Empty{}); err != nil {
+		return err
+	}
+	for _, output := range []wire.Method{wire.Stdout, wire.Stderr} {
+		stream, err := s.session.Open(ctx, output, ref, &wire.Empty{})
+		if err != nil {
+			return err
+		}
+		defer stream.Close()
+		go func() { _, _ = io.Copy(io.Discard, stream) }()
+	}
+	if err := s.session.Call(ctx, wire.Start, ref, &wire.Started{}); err != nil {
+		return err
+	}
+	var exit wire.Exit
+	if err := s.session.Call(ctx, wire.Wait, ref, &exit); err != nil {
+		return err
+	}
+	if exit.Status != 0 {
+		return fmt.Errorf("its program ended with %d", exit.Status)
+	}
+	return s.session.Call(ctx, wire.Delete, ref, &wire.Empty{})
+}
+
+func rehearsalSandbox() *wire.Sandbox {
+	return &wire.Sandbox{
+		Hostname: rehearsal, ShmSize: shmSize, CPUs: 1,
+		Links: []wire.Link{{
+			Name: "eth0", Hardware: hardware, MAC: rehearsedHardware, MTU: 1400,
+			Addresses: []string{"192.0.2.2/32", "2001:db8::2/128"},
+			Routes:    []wire.Route{{To: "192.0.2.1/32", Link: true}, {Gateway: "192.0.2.1"}},
+		}},
+	}
+}
+
+var rehearsalVolumes = []wire.Volume{
+	{ID: "folder", Kind: wire.Copy, Mode: 0o755, Entries: []wire.Entry{{Path: "file", Kind: wire.File, Mode: 0o644, Data: []byte(rehearsal)}}},
+	{ID: "file", Kind: wire.SingleFile, Entries: []wire.Entry{{Kind: wire.File, Mode: 0o644, Data: []byte(rehearsal)}}},
+}
+
+// rehearsalContainer has what the kubelet and containerd give to every one.
+func rehearsalContainer(layer uint32) (*wire.Container, error) {
+	filter, err := seccomp.Compile(nil)
+	if err != nil {
+		return nil, err
+	}
+	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	return &wire.Container{
+		ID: rehearsal, Root: wire.Root{Layers: []uint32{layer}, Size: 1 << 20}, PodIPC: true, PodUTS: true,
+		Process: wire.Process{
+			Args: []string{rehearsalProgram}, Env: []string{"PATH=/"}, Dir: "/",
+			Stdout: true, Stderr: true, NoNewPrivs: true, Seccomp: filter, OOMScore: 1000,
+		},
+		Mounts: []wire.Mount{
+			{Target: "/proc", Type: "proc", Flags: quiet},
+			{Target: "/dev", Type: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_STRICTATIME, Data: "mode=755,size=65536k"},
+			{Target: "/dev/pts", Type: "devpts", Flags: unix.MS_NOSUID | unix.MS_NOEXEC},
+			{Target: "/dev/mqueue", Type: "mqueue", Flags: quiet},
+			{Target: "/sys", Type: "sysfs", Flags: quiet | unix.MS_RDONLY},
+			{Target: "/sys/fs/cgroup", Type: "cgroup2", Flags: quiet | unix.MS_RELATIME | unix.MS_RDONLY},
+			{Target: "/etc/hosts", Volume: "file"},
+			{Target: "/dev/shm", Volume: shm},
+			{Target: "/var/run/secrets", Volume: "folder", Flags: unix.MS_RDONLY},
+		},
+		Masked: []string{"/proc/kcore", "/proc/keys"}, ReadOnly: []string{"/proc/sys", "/proc/bus"},
+		Limits: wire.Limits{Memory: 32 << 20, Quota: 100000, Period: 100000, Weight: 100, Processes: 100},
+	}, nil
+}
