@@ -135,6 +135,7 @@ func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *red
 	used := d.attribute("Used in all namespaces", "")
 	used.attribute("CPU", cpu)
 	used.attribute("Memory", memory)
+	used.attribute("Ephemeral storage", share(s.Used.EphemeralStorage, tenant.Spec.Quota.EphemeralStorage, 1))
 	used.attribute("Pods", pods)
 	namespaces := int64(len(s.Namespaces))
 	used.attribute("Services", share(count(s.Used.Services), count(tenant.Spec.Quota.Services), namespaces))

@@ -29,6 +29,7 @@ type tenantWriter struct {
 	emulated            bool
 	classes, namespaces []string
 	cpu, memory, pods   string
+	storage             string
 	services, functions string
 	requests, starts    string
 	callsTo, callsFrom  []string
@@ -46,6 +47,7 @@ func (w *tenantWriter) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&w.classes, "class", nil, `classes that the tenant may use, as far as they keep the floor; "" is all that do`)
 	flags.StringVar(&w.cpu, "cpu", "", `processors that its pods may use at most together; "" is no bound`)
 	flags.StringVar(&w.memory, "memory", "", `memory that its pods may use at most together, such as 16Gi; "" is no bound`)
+	flags.StringVar(&w.storage, "ephemeral-storage", "", `disk that its pods may fill at most together, such as 50Gi; "" is no bound`)
 	flags.StringVar(&w.pods, "pods", "", `pods that it may have at most; "" is no bound`)
 	flags.StringVar(&w.services, "services", "", `services that one namespace may have at most, those of functions among them; "" is no bound`)
 	flags.StringVar(&w.functions, "functions", "", `functions that one namespace may have at most; "" is no bound`)
@@ -141,6 +143,7 @@ func (w *tenantWriter) apply(spec *redoubt.TenantSpec) error {
 	return errors.Join(
 		w.bound("cpu", w.cpu, &spec.Quota.CPU),
 		w.bound("memory", w.memory, &spec.Quota.Memory),
+		w.bound("ephemeral-storage", w.storage, &spec.Quota.EphemeralStorage),
 		w.boundCount("pods", w.pods, &spec.Quota.Pods),
 		w.boundCount("services", w.services, &spec.Quota.Services),
 		w.boundCount("functions", w.functions, &spec.Quota.Functions),

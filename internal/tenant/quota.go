@@ -32,11 +32,16 @@ const (
 // faster than any are removed is refused.
 const maxInvocations = 2000
 
-// What a container gets that says nothing, where a quota counts it: Kubernetes
-// refuses pods without limits there.
+// What a container gets that says nothing: processors and memory where a quota
+// counts them, as Kubernetes refuses pods without limits there; disk always, as
+// nothing else keeps one pod from filling its node's.
 var (
-	defaultLimits   = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi")}
-	defaultRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")}
+	defaultLimits = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("256Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("1Gi"),
+	}
+	defaultRequests = corev1.ResourceList{
+		corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi"), corev1.ResourceEphemeralStorage: resource.MustParse("16Mi"),
+	}
 )
 
 // bound keeps the quota of a namespace, and the limits of those of its
@@ -45,9 +50,8 @@ func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespac
 	at := metav1.ObjectMeta{Namespace: namespace, Name: Object}
 	quota, limits := &corev1.ResourceQuota{ObjectMeta: at}, &corev1.LimitRange{ObjectMeta: at}
 	hard := hardOf(&tenant.Spec.Quota)
-	item := defaultsFor(hard)
-	if err := r.ensure(ctx, tenant, limits, item != nil, func() {
-		if want := []corev1.LimitRangeItem{*item}; !equality.Semantic.DeepEqual(limits.Spec.Limits, want) {
+	if err := r.ensure(ctx, tenant, limits, tenant.Name != "", func() {
+		if want := []corev1.LimitRangeItem{defaultsFor(hard)}; !equality.Semantic.DeepEqual(limits.Spec.Limits, want) {
 			limits.Spec.Limits = want
 		}
 	}); err != nil {
@@ -96,21 +100,21 @@ func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
 	return hard
 }
 
-// defaultsFor are the limits that containers get for what a quota counts; nil
-// where it counts neither.
-func defaultsFor(hard corev1.ResourceList) *corev1.LimitRangeItem {
-	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Default: corev1.ResourceList{}, DefaultRequest: corev1.ResourceList{}}
+// defaultsFor are the limits of containers that have none.
+func defaultsFor(hard corev1.ResourceList) corev1.LimitRangeItem {
+	names := []corev1.ResourceName{corev1.ResourceEphemeralStorage}
 	for counted, name := range map[corev1.ResourceName]corev1.ResourceName{
 		corev1.ResourceLimitsCPU: corev1.ResourceCPU, corev1.ResourceLimitsMemory: corev1.ResourceMemory,
 	} {
 		if _, ok := hard[counted]; ok {
-			item.Default[name], item.DefaultRequest[name] = defaultLimits[name], defaultRequests[name]
+			names = append(names, name)
 		}
 	}
-	if len(item.Default) == 0 {
-		return nil
+	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, Default: corev1.ResourceList{}, DefaultRequest: corev1.ResourceList{}}
+	for _, name := range names {
+		item.Default[name], item.DefaultRequest[name] = defaultLimits[name], defaultRequests[name]
 	}
-	return &item
+	return item
 }
 
 // used adds up what the namespaces use of their quotas.
@@ -129,6 +133,8 @@ func (r *reconciler) used(ctx context.Context, namespaces []string) (redoubt.Ten
 				sum.CPU = add(sum.CPU, amount)
 			case corev1.ResourceLimitsMemory:
 				sum.Memory = add(sum.Memory, amount)
+			case corev1.ResourceLimitsEphemeralStorage:
+				sum.EphemeralStorage = add(sum.EphemeralStorage, amount)
 			case corev1.ResourcePods:
 				sum.Pods = addCount(sum.Pods, amount)
 			case countedServices:

@@ -119,12 +119,16 @@ type TenantGateway struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.cpu) || !quantity(string(self.cpu)).isLessThan(quantity('0'))",message="cpu must not be negative"
 // +kubebuilder:validation:XValidation:rule="!has(self.memory) || !quantity(string(self.memory)).isLessThan(quantity('0'))",message="memory must not be negative"
+// +kubebuilder:validation:XValidation:rule="!has(self.ephemeralStorage) || !quantity(string(self.ephemeralStorage)).isLessThan(quantity('0'))",message="ephemeralStorage must not be negative"
 type TenantQuota struct {
 	// CPU and Memory bound the sum of the limits of the pods of all of the
 	// tenant's namespaces. Pods for which there is no room wait; those that
 	// exceed it with the others of their namespace are refused.
 	CPU    *resource.Quantity `json:"cpu,omitempty"`
 	Memory *resource.Quantity `json:"memory,omitempty"`
+	// EphemeralStorage bounds, in the same way, what pods write on their nodes'
+	// disks: their file systems, logs and emptyDir volumes.
+	EphemeralStorage *resource.Quantity `json:"ephemeralStorage,omitempty"`
 	// Pods bounds their number, in the same way.
 	//
 	// +kubebuilder:validation:Minimum=0

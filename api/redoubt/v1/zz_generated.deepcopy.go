@@ -263,6 +263,11 @@ func (in *TenantQuota) DeepCopyInto(out *TenantQuota) {
 		x := (*in).DeepCopy()
 		*out = &x
 	}
+	if in.EphemeralStorage != nil {
+		in, out := &in.EphemeralStorage, &out.EphemeralStorage
+		x := (*in).DeepCopy()
+		*out = &x
+	}
 	if in.Pods != nil {
 		in, out := &in.Pods, &out.Pods
 		*out = new(int64)

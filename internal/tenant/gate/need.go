@@ -22,6 +22,9 @@ func Hard(q *redoubt.TenantQuota) corev1.ResourceList {
 	if q.Memory != nil {
 		hard[corev1.ResourceLimitsMemory] = *q.Memory
 	}
+	if q.EphemeralStorage != nil {
+		hard[corev1.ResourceLimitsEphemeralStorage] = *q.EphemeralStorage
+	}
 	if q.Pods != nil {
 		hard[corev1.ResourcePods] = *resource.NewQuantity(*q.Pods, resource.DecimalSI)
 	}
@@ -32,9 +35,10 @@ func Hard(q *redoubt.TenantQuota) corev1.ResourceList {
 func Need(pod *corev1.Pod) corev1.ResourceList {
 	limits := resourcehelper.PodLimits(pod, resourcehelper.PodResourcesOptions{})
 	return corev1.ResourceList{
-		corev1.ResourceLimitsCPU:    limits[corev1.ResourceCPU],
-		corev1.ResourceLimitsMemory: limits[corev1.ResourceMemory],
-		corev1.ResourcePods:         *resource.NewQuantity(1, resource.DecimalSI),
+		corev1.ResourceLimitsCPU:              limits[corev1.ResourceCPU],
+		corev1.ResourceLimitsMemory:           limits[corev1.ResourceMemory],
+		corev1.ResourceLimitsEphemeralStorage: limits[corev1.ResourceEphemeralStorage],
+		corev1.ResourcePods:                   *resource.NewQuantity(1, resource.DecimalSI),
 	}
 }
 
@@ -50,7 +54,7 @@ func add(sum, more corev1.ResourceList) {
 func lacks(hard, used, more corev1.ResourceList) corev1.ResourceName {
 	sum := used.DeepCopy()
 	add(sum, more)
-	for _, name := range []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory} {
+	for _, name := range []corev1.ResourceName{corev1.ResourcePods, corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage} {
 		most, bounded := hard[name]
 		if total := sum[name]; bounded && total.Cmp(most) > 0 {
 			return name

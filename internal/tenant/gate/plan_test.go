@@ -18,7 +18,7 @@ import (
 func pod(uid, cpu string, gated bool) corev1.Pod {
 	p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: uid, UID: types.UID(uid)}}
 	p.Spec.Containers = []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{
-		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("1Gi")}}}}
+		Limits: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("1Gi"), corev1.ResourceEphemeralStorage: resource.MustParse("1Gi")}}}}
 	p.Spec.Overhead = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")}
 	if gated {
 		p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "other"}, {Name: redoubt.QuotaGate}}
@@ -35,7 +35,7 @@ func names(pods []*corev1.Pod) string {
 }
 
 func TestPlan(t *testing.T) {
-	cpu, memory, count := resource.MustParse("2"), resource.MustParse("8Gi"), int64(3)
+	cpu, memory, disk, count := resource.MustParse("2"), resource.MustParse("8Gi"), resource.MustParse("1500Mi"), int64(3)
 	for _, test := range []struct {
 		name       string
 		quota      redoubt.TenantQuota
@@ -47,6 +47,7 @@ func TestPlan(t *testing.T) {
 		{"overhead counts", redoubt.TenantQuota{CPU: &cpu}, []corev1.Pod{pod("a", "1", false), pod("b", "900m", true)}, nil, "", "b limits.cpu"},
 		{"the oldest first", redoubt.TenantQuota{Pods: &count}, []corev1.Pod{pod("a", "1", false), pod("b", "1", true), pod("c", "1", true), pod("d", "1", true)}, nil, "b c", "d pods"},
 		{"smaller ones pass", redoubt.TenantQuota{CPU: &cpu}, []corev1.Pod{pod("a", "1", false), pod("b", "1", true), pod("c", "500m", true)}, nil, "c", "b limits.cpu"},
+		{"disk", redoubt.TenantQuota{EphemeralStorage: &disk}, []corev1.Pod{pod("a", "1", false), pod("b", "1", true)}, nil, "", "b limits.ephemeral-storage"},
 		{"no bound", redoubt.TenantQuota{}, []corev1.Pod{pod("a", "999", true)}, nil, "a", ""},
 		{"not of what lacks none", redoubt.TenantQuota{Memory: &memory}, []corev1.Pod{pod("a", "99", true)}, nil, "a", ""},
 		{"through, but not seen yet", redoubt.TenantQuota{CPU: &cpu}, []corev1.Pod{pod("a", "1", true), pod("b", "1", true)}, map[types.UID]bool{"a": true}, "", "b limits.cpu"},
