@@ -101,7 +101,7 @@ func TestSlowEndsKeepNobodyWaiting(t *testing.T) {
 	ns := namespace(t)
 	slow := shellPod(shell(t), "runc")
 	slow.Spec.TerminationGracePeriodSeconds = new(int64(600))
-	slow.Spec.Containers[0].Command = []string{"/bin/sh", "-c", "trap : TERM; while :; do sleep 1; done"}
+	slow.Spec.Containers[0].Command = []string{"/bin/sh", "-c", "trap 'touch /tmp/asked' TERM; while :; do sleep 1; done"}
 	slow = running(t, create(t, ns, slow))
 	if err := shared.Cluster.CoreV1().Pods(ns).Delete(t.Context(), slow.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -109,6 +109,10 @@ func TestSlowEndsKeepNobodyWaiting(t *testing.T) {
 	if now := look(t, ns, slow.Name); now.DeletionTimestamp == nil || *now.DeletionGracePeriodSeconds != 600 || !ready(t, now) {
 		t.Fatalf("the control: the pod does not end slowly: %+v", now.ObjectMeta)
 	}
+	platform.Eventually(t, "containerd waits for the pod's end", func() error {
+		_, err := shared.Try(t, "", "kubectl", "-n", ns, "exec", slow.Name, "--", "/bin/sh", "-c", "[ -e /tmp/asked ]")
+		return err
+	})
 	killRole(t, "node")
 	running(t, create(t, ns, plain()))
 	platform.Eventually(t, "the slow pod is gone", func() error {

@@ -248,7 +248,7 @@ func (p *Platform) Refuse(t *testing.T, manifest string, parts ...string) {
 // come; nothing here measures time.
 func Eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
-	const limit = 90 * time.Second
+	const limit = 3 * time.Minute
 	var err error
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = f(); err == nil {

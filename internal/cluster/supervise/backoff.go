@@ -7,7 +7,7 @@ const (
 	longest    = 10 * time.Second
 	// stable is how long a program must have run for its next end to count as
 	// the first.
-	stable = time.Minute
+	stable = 10 * time.Second
 )
 
 // backoff is the pause before a restart: short at first, because most ends
