@@ -114,6 +114,15 @@ func count(n *int64) *resource.Quantity {
 	return resource.NewQuantity(*n, resource.DecimalSI)
 }
 
+// usersOf are those for whom kubeconfigs were made that may still be good.
+func usersOf(tenant *redoubt.Tenant) []string {
+	var users []string
+	for _, c := range tenant.Spec.Credentials {
+		users = append(users, c.User)
+	}
+	return users
+}
+
 func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *redoubt.Tenant, _ bool) error {
 	s := &tenant.Status
 	d := newDescription(out)
@@ -122,6 +131,7 @@ func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *red
 	d.attribute("Floor", floorOf(&tenant.Spec))
 	d.attribute("Default class", orElse(tenant.Spec.DefaultClass, "<none>: pods must name one"))
 	d.attribute("Namespaces", orElse(strings.Join(s.Namespaces, ", "), "<none>"))
+	d.attribute("Users with kubeconfigs", orElse(strings.Join(usersOf(tenant), ", "), "<none>"))
 	d.section()
 	classes := d.attribute("Classes", "")
 	for _, name := range s.OpenClasses {

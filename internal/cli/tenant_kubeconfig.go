@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientapi "k8s.io/client-go/tools/clientcmd/api"
@@ -37,24 +39,29 @@ func newTenantKubeconfig(a *app) *cobra.Command {
 		Long: `Make a kubeconfig for one of a tenant's users. He may work in the tenant's
 namespaces, as they are at any time, and nowhere else. The cluster signs it
 for --duration, and running the command again makes the next one. --revoke takes
-back all that were made for the tenant so far.`,
+back what was made for --user so far, or without it for all of the tenant's users.`,
 		Example: `  redoubt tenant kubeconfig acme --user alice -o alice.kubeconfig
   redoubt tenant kubeconfig acme --user deploy --duration 1h -o deploy.kubeconfig
+  redoubt tenant kubeconfig acme --user alice --revoke
   redoubt tenant kubeconfig acme --revoke`,
 		Args: oneName("tenant"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := credential.Check(k.user, k.life); err != nil {
 				return usage(err)
 			}
-			if set := cmd.Flags().Changed; k.revoke && (set("user") || set("duration") || set("output")) {
-				return usage(errors.New("--revoke takes back what was made for all users; leave --user, --duration and --output out"))
+			set := cmd.Flags().Changed
+			if k.revoke && (set("duration") || set("output")) {
+				return usage(errors.New("--revoke makes no kubeconfig; leave --duration and --output out"))
+			}
+			if k.revoke && !set("user") {
+				k.user = ""
 			}
 			c, err := k.connect(cmd)
 			if err != nil {
 				return err
 			}
 			if k.revoke {
-				return revoke(cmd, c, args[0])
+				return revoke(cmd, c, args[0], k.user)
 			}
 			return k.make(cmd, c, args[0])
 		},
@@ -64,7 +71,7 @@ back all that were made for the tenant so far.`,
 	flags := cmd.Flags()
 	flags.StringVar(&k.user, "user", "developer", "name of the user, as the audit log has it")
 	flags.DurationVar(&k.life, "duration", 24*time.Hour, "how long it is good for, 10m to 8760h; the cluster may make it less")
-	flags.BoolVar(&k.revoke, "revoke", false, "take back every kubeconfig made for the tenant so far, and make none")
+	flags.BoolVar(&k.revoke, "revoke", false, "take back every kubeconfig made so far, for --user or else for all users, and make none")
 	flags.StringVarP(&k.file, "output", "o", "", "file to write, for its owner alone (default: standard output)")
 	return cmd
 }
@@ -78,7 +85,11 @@ func (k *tenantKubeconfig) make(cmd *cobra.Command, c *connection, name string) 
 	if len(namespaces) == 0 {
 		return fmt.Errorf("tenant '%s' has no namespace that its user could work in; give it one first: redoubt tenant update %s --namespaces NAME", name, name)
 	}
-	signed, err := credential.Request(cmd.Context(), c, &tenant, k.user, k.life)
+	var of redoubt.TenantCredential
+	if err := changeCredentials(cmd, c, &tenant, func() error { of = credential.Of(&tenant, k.user); return nil }); err != nil {
+		return err
+	}
+	signed, err := credential.Request(cmd.Context(), c, name, of, k.life)
 	if err != nil {
 		return err
 	}
@@ -99,29 +110,48 @@ func (k *tenantKubeconfig) make(cmd *cobra.Command, c *connection, name string) 
 	return nil
 }
 
-// revoke makes all certificates of the tenant's users those of a former
-// generation, which have no rights, and waits until they have none.
-func revoke(cmd *cobra.Command, c *connection, name string) error {
-	tenant := &redoubt.Tenant{}
+// revoke takes back what was made for a user, or for all of them where user is
+// empty, and waits until it is good for nothing.
+func revoke(cmd *cobra.Command, c *connection, name, user string) error {
+	tenant := &redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	err := changeCredentials(cmd, c, tenant, func() error {
+		if !credential.Revoke(tenant, user) && user != "" {
+			return fmt.Errorf("user '%s' of tenant '%s' has no kubeconfig; see who has: redoubt tenant describe %s", user, name, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if user == "" {
+		fmt.Fprintf(cmd.OutOrStdout(), "Every kubeconfig made for tenant '%s' so far is revoked.\n", name)
+	} else {
+		fmt.Fprintf(cmd.OutOrStdout(), "Every kubeconfig made for user '%s' of tenant '%s' so far is revoked.\n", user, name)
+	}
+	return nil
+}
+
+// changeCredentials changes those of a tenant as it is now, and waits until the
+// change is in force.
+func changeCredentials(cmd *cobra.Command, c *connection, tenant *redoubt.Tenant, change func() error) error {
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		if err := c.Get(cmd.Context(), client.ObjectKey{Name: name}, tenant); err != nil {
+		if err := c.Get(cmd.Context(), client.ObjectKeyFromObject(tenant), tenant); err != nil {
 			return err
 		}
-		tenant.Spec.CredentialGeneration++
+		before := slices.Clone(tenant.Spec.Credentials)
+		if err := change(); err != nil || slices.Equal(before, tenant.Spec.Credentials) {
+			return err
+		}
 		return c.Update(cmd.Context(), tenant, fieldOwner)
 	})
 	if err != nil {
 		return err
 	}
-	if err := inForce(cmd.Context(), c, tenant, nil, revocationLimit); err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "Every kubeconfig made for tenant '%s' so far is revoked.\n", name)
-	return nil
+	return inForce(cmd.Context(), c, tenant, nil, credentialLimit)
 }
 
-// revocationLimit is how long the controller may take.
-const revocationLimit = time.Minute
+// credentialLimit is how long the controller may take.
+const credentialLimit = time.Minute
 
 // kubeconfigFor reaches the cluster of cfg as somebody else.
 func kubeconfigFor(cfg *rest.Config, user, namespace string, signed *credential.Credential) ([]byte, error) {

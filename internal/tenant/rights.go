@@ -17,7 +17,7 @@ func (r *reconciler) admit(ctx context.Context, tenant *redoubt.Tenant, namespac
 	err := r.ensure(ctx, tenant, binding, true, func() {
 		binding.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: redoubt.TenantRole}
 		binding.Subjects = nil
-		for _, group := range []string{redoubt.TenantGroup(tenant.Name), redoubt.CertificateGroup(tenant)} {
+		for _, group := range groupsOf(tenant) {
 			binding.Subjects = append(binding.Subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: group})
 		}
 	})
@@ -25,6 +25,16 @@ func (r *reconciler) admit(ctx context.Context, tenant *redoubt.Tenant, namespac
 		return fmt.Errorf("let its users in: %w", err)
 	}
 	return nil
+}
+
+// groupsOf are those whom an identity provider names, and each user whose
+// certificates are good.
+func groupsOf(tenant *redoubt.Tenant) []string {
+	groups := []string{redoubt.TenantGroup(tenant.Name)}
+	for _, c := range tenant.Spec.Credentials {
+		groups = append(groups, redoubt.CertificateGroup(tenant.Name, c))
+	}
+	return groups
 }
 
 // shutOut ends the rights of a tenant's users in a namespace.

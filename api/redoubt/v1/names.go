@@ -1,7 +1,5 @@
 package v1
 
-import "fmt"
-
 // TenantLabel on a namespace names the tenant that it belongs to. An admission
 // policy lets only those set, change or remove it who may update the tenant.
 const TenantLabel = "redoubt.dev/tenant"
@@ -56,10 +54,11 @@ const (
 // TenantGroup has the users of one tenant whom an identity provider names.
 func TenantGroup(tenant string) string { return "redoubt:tenant:" + tenant }
 
-// CertificateGroup has the users of a tenant whose certificates are good: those
-// made since the last revocation, for this tenant and no former one of its name.
-func CertificateGroup(t *Tenant) string {
-	return fmt.Sprintf("%s:%s:%d", TenantGroup(t.Name), t.UID, t.Spec.CredentialGeneration)
+// CertificateGroup has one user of a tenant, as his certificates name it. No user
+// whom an identity provider names, and no other tenant's, can be in it: names of
+// tenants and users have no colons.
+func CertificateGroup(tenant string, c TenantCredential) string {
+	return TenantUser(tenant, c.User) + ":" + c.ID
 }
 
 // TenantUser is one of them.

@@ -38,7 +38,6 @@ type TenantList struct {
 // TenantSpec is what the platform's owner says of a tenant.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultClass) || !has(self.classes) || self.defaultClass in self.classes",message="defaultClass must be one of classes: add it there, or choose another default"
-// +kubebuilder:validation:XValidation:rule="(has(self.credentialGeneration) ? self.credentialGeneration : 0) >= (has(oldSelf.credentialGeneration) ? oldSelf.credentialGeneration : 0)",message="credentialGeneration must not go back: certificates that were revoked would be good again"
 type TenantSpec struct {
 	// Floor is the weakest isolation that the tenant's pods may have.
 	//
@@ -73,11 +72,29 @@ type TenantSpec struct {
 	// gateway. One passes where both tenants say so: the caller's in to, the
 	// other's in from.
 	Calls TenantCalls `json:"calls,omitempty"`
-	// CredentialGeneration is that of the certificates of the tenant's users that
-	// are good. Raising it takes all of those back that were made before.
+	// Credentials are the users whose certificates are good. Removing one takes
+	// all of that user's back. At most 256.
 	//
-	// +kubebuilder:validation:Minimum=0
-	CredentialGeneration int64 `json:"credentialGeneration,omitempty"`
+	// +listType=map
+	// +listMapKey=user
+	// +kubebuilder:validation:MaxItems=256
+	Credentials []TenantCredential `json:"credentials,omitempty"`
+}
+
+// TenantCredential is one of a tenant's users, and which certificates of his are
+// good.
+type TenantCredential struct {
+	// User is his name, as the audit log has it.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([-A-Za-z0-9_.@]*[A-Za-z0-9])?$`
+	User string `json:"user"`
+	// ID is in his certificates. It is made anew with each entry, so that one who
+	// comes back has none of his former certificates'.
+	//
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Z2-7]{16,}$`
+	ID string `json:"id"`
 }
 
 // TenantCalls are tenants by name; a tenant's own services are always open to

@@ -3,7 +3,7 @@
 // calls it must be allowed to make and approve them.
 //
 // The key never leaves the caller. A certificate is good until it ends, or until
-// the tenant's credential generation is raised, which takes all of them back.
+// its user is removed from the tenant's credentials.
 package credential
 
 import (
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
@@ -61,10 +62,30 @@ func Check(user string, life time.Duration) error {
 	return nil
 }
 
-// Request asks for a certificate of the tenant's user, approves that, and waits
-// for it.
-func Request(ctx context.Context, c client.Client, tenant *redoubt.Tenant, user string, life time.Duration) (*Credential, error) {
-	if err := Check(user, life); err != nil {
+// Of is the user's entry among the tenant's credentials, made where there is none.
+func Of(tenant *redoubt.Tenant, user string) redoubt.TenantCredential {
+	for _, c := range tenant.Spec.Credentials {
+		if c.User == user {
+			return c
+		}
+	}
+	made := redoubt.TenantCredential{User: user, ID: rand.Text()}
+	tenant.Spec.Credentials = append(tenant.Spec.Credentials, made)
+	return made
+}
+
+// Revoke removes the user's entry, or all of them where user is empty, and says
+// whether there was one.
+func Revoke(tenant *redoubt.Tenant, user string) bool {
+	before := len(tenant.Spec.Credentials)
+	tenant.Spec.Credentials = slices.DeleteFunc(tenant.Spec.Credentials, func(c redoubt.TenantCredential) bool { return user == "" || c.User == user })
+	return len(tenant.Spec.Credentials) < before
+}
+
+// Request asks for a certificate of one of the tenant's credentials, approves
+// that, and waits for it.
+func Request(ctx context.Context, c client.Client, tenant string, of redoubt.TenantCredential, life time.Duration) (*Credential, error) {
+	if err := Check(of.User, life); err != nil {
 		return nil, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -72,8 +93,8 @@ func Request(ctx context.Context, c client.Client, tenant *redoubt.Tenant, user 
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{
-		CommonName:   redoubt.TenantUser(tenant.Name, user),
-		Organization: []string{redoubt.CertificateGroup(tenant), redoubt.TenantsGroup},
+		CommonName:   redoubt.TenantUser(tenant, of.User),
+		Organization: []string{redoubt.CertificateGroup(tenant, of), redoubt.TenantsGroup},
 	}}, key)
 	if err != nil {
 		return nil, fmt.Errorf("make a signing request: %w", err)
