@@ -40,6 +40,7 @@ import (
 	"redoubt.dev/redoubt/bench/pod"
 	"redoubt.dev/redoubt/bench/services"
 	"redoubt.dev/redoubt/bench/simulate"
+	"redoubt.dev/redoubt/bench/soak"
 	"redoubt.dev/redoubt/bench/startup"
 	"redoubt.dev/redoubt/bench/step"
 	"redoubt.dev/redoubt/bench/thaw"
@@ -74,6 +75,7 @@ var suites = []suite{
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
 	{"faults", "requests that fail, and the time until all works again, when a process is killed", faults.Run},
 	{"noisy", "what a tenant's requests take while another floods the node", noisy.Run},
+	{"soak", "what 200 pods leave on the node that come and go in batches of 20, every class", soak.Run},
 	{"microvm", "virtual machines by themselves: booted, copied, paused, many", microvm.Run},
 }
 
