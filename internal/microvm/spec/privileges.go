@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/containerd/containerd/v2/pkg/cap"
 	"github.com/containerd/errdefs"
@@ -71,17 +72,25 @@ func guestDevice(d specs.LinuxDevice) bool {
 	return d.Major == 1 && d.Minor != 1 && d.Minor != 2 && d.Minor != 4 || d.Major == 5 && d.Minor == 0 || d.Major == 10 && (d.Minor == tun || d.Minor == fuse)
 }
 
-// devices keeps those that the guest's kernel has too. A privileged
-// container's specification lists all of the host's, which mean nothing there.
-func devices(list []specs.LinuxDevice) []wire.Device {
+// devices keeps the character devices that the guest's kernel has too, and the
+// block devices that the pod was given as volumes, whose numbers are still the
+// host's. A privileged container's specification may list all of the host's,
+// which mean nothing in the guest.
+func devices(l *specs.Linux) []wire.Device {
 	var out []wire.Device
-	for _, d := range list {
-		if d.Type != "c" && d.Type != "u" || !guestDevice(d) {
-			continue
-		}
+	for _, d := range l.Devices {
 		device := wire.Device{Path: d.Path, Major: uint32(d.Major), Minor: uint32(d.Minor), Mode: 0o666}
 		if d.FileMode != nil {
 			device.Mode = uint32(d.FileMode.Perm())
+		}
+		switch access, given := blockVolume(l.Resources, d); {
+		case given:
+			device.Block = true
+			if !strings.Contains(access, "w") {
+				device.Mode &^= 0o222
+			}
+		case d.Type != "c" && d.Type != "u" || !guestDevice(d):
+			continue
 		}
 		if d.UID != nil {
 			device.UID = *d.UID
@@ -92,6 +101,21 @@ func devices(list []specs.LinuxDevice) []wire.Device {
 		out = append(out, device)
 	}
 	return out
+}
+
+// blockVolume says whether d is a block device that the pod names, and what it
+// may do with it: each of these has a rule of its own. A rule for all devices,
+// which privileged containers have, gives none.
+func blockVolume(r *specs.LinuxResources, d specs.LinuxDevice) (access string, given bool) {
+	if r == nil || d.Type != "b" {
+		return "", false
+	}
+	for _, rule := range r.Devices {
+		if rule.Allow && rule.Type == "b" && rule.Major != nil && *rule.Major == d.Major && rule.Minor != nil && *rule.Minor == d.Minor {
+			access, given = access+rule.Access, true
+		}
+	}
+	return access, given
 }
 
 // Limits are r's, as control groups of version 2 count them.

@@ -45,7 +45,8 @@ func Read(bundle string) (*specs.Spec, error) {
 type Streams struct{ Stdin, Stdout, Stderr, Terminal bool }
 
 // Container is the guest's view of s, without its root file system, and the
-// mounts of s that are the host's: those need volumes.
+// mounts of s that are the host's: those need volumes. Its block devices have the
+// host's numbers: those need disks.
 func Container(id string, s *specs.Spec, streams Streams) (*wire.Container, []specs.Mount, error) {
 	c := &wire.Container{ID: id, Hostname: s.Hostname}
 	if err := namespaces(c, s); err != nil {
@@ -67,7 +68,7 @@ func Container(id string, s *specs.Spec, streams Streams) (*wire.Container, []sp
 	for name, value := range s.Linux.Sysctl {
 		c.Sysctls = append(c.Sysctls, wire.Pair{Name: name, Value: value})
 	}
-	c.Devices = devices(s.Linux.Devices)
+	c.Devices = devices(s.Linux)
 	c.Limits = Limits(s.Linux.Resources)
 	return c, host, nil
 }

@@ -1,10 +1,12 @@
 package spec
 
 import (
+	"slices"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+	"redoubt.dev/redoubt/internal/wire"
 )
 
 func pod(namespaces ...specs.LinuxNamespaceType) *specs.Spec {
@@ -67,11 +69,34 @@ func TestDevicesAreTheGuests(t *testing.T) {
 		{Path: "/dev/sda", Type: "b", Major: 8}, {Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229},
 	}
 	var got []string
-	for _, d := range devices(list) {
+	for _, d := range devices(&specs.Linux{Devices: list}) {
 		got = append(got, d.Path)
 	}
 	if len(got) != 2 || got[0] != "/dev/null" || got[1] != "/dev/fuse" {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestBlockDevicesAreThoseOfThePod(t *testing.T) {
+	major, one, two, three := int64(7), int64(1), int64(2), int64(3)
+	list := []specs.LinuxDevice{
+		{Path: "/dev/data", Type: "b", Major: major, Minor: one}, {Path: "/dev/base", Type: "b", Major: major, Minor: two},
+		{Path: "/dev/loop3", Type: "b", Major: major, Minor: three},
+	}
+	rules := []specs.LinuxDeviceCgroup{
+		{Allow: true, Access: "rwm"}, // all, as a privileged container has
+		{Allow: true, Type: "b", Major: &major, Access: "rwm"},
+		{Allow: false, Type: "b", Major: &major, Minor: &three, Access: "rwm"},
+		{Allow: true, Type: "b", Major: &major, Minor: &one, Access: "mrw"},
+		{Allow: true, Type: "b", Major: &major, Minor: &two, Access: "r"},
+	}
+	got := devices(&specs.Linux{Devices: list, Resources: &specs.LinuxResources{Devices: rules}})
+	want := []wire.Device{
+		{Path: "/dev/data", Block: true, Major: 7, Minor: 1, Mode: 0o666},
+		{Path: "/dev/base", Block: true, Major: 7, Minor: 2, Mode: 0o444},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 

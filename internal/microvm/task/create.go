@@ -171,6 +171,9 @@ func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *contai
 		return err
 	}
 	out.Root.Size = machine.Writable()
+	if err := machine.Devices(ctx, out.Devices); err != nil {
+		return err
+	}
 	if c.back, err = machine.Mount(ctx, out.Mounts, host); err != nil {
 		return err
 	}
