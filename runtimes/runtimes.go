@@ -33,6 +33,9 @@ type Runtime struct {
 	// program, which is compiled. Command runs it where it is in the image.
 	Server  string
 	Command []string
+	// Spare says that the server can start without a function, and be given one
+	// later (Order).
+	Spare bool
 	// Build installs or compiles what a function needs; nil where that is left
 	// to its owner.
 	Build *Build
@@ -56,6 +59,7 @@ import compileall, os, py_compile
 compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)`},
 		Server:  "python3/server.py",
 		Command: []string{"/usr/bin/python3", "-u", "/server.py"},
+		Spare:   true,
 	},
 	"nodejs": {
 		Name: "nodejs", Extension: ".js",
@@ -63,6 +67,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		Packages: []string{"nodejs"},
 		Server:   "nodejs/server.js",
 		Command:  []string{"/usr/bin/node", "/server.js"},
+		Spare:    true,
 	},
 	"ruby": {
 		Name: "ruby", Extension: ".rb",

@@ -308,12 +308,20 @@ const (
 // start runs a runtime's server with a source.
 func start(t *testing.T, r Runtime, source, handler, timeout string) server {
 	t.Helper()
+	return startWith(t, r, source, handler, timeout)
+}
+
+// startWith has more in its environment.
+func startWith(t *testing.T, r Runtime, source, handler, timeout string, env ...string) server {
+	t.Helper()
 	if r.Name == "binary" && handler == "run" {
 		handler = "stdio"
 	}
 	dir, folder := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "test"+r.Extension), []byte(source), 0o700); err != nil {
-		t.Fatal(err)
+	if source != "" {
+		if err := os.WriteFile(filepath.Join(folder, "test"+r.Extension), []byte(source), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	args := command(t, r, dir)
 	if r.Build != nil && r.Build.Whole {
@@ -332,6 +340,7 @@ func start(t *testing.T, r Runtime, source, handler, timeout string) server {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "MOD_NAME=test", "FUNC_HANDLER="+handler, "FUNC_NAME=f", "FUNC_TIMEOUT="+timeout, "FUNC_PORT="+port, "FUNC_FOLDER="+folder)
+	cmd.Env = append(cmd.Env, env...)
 	log := &lockedBuffer{}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.WaitDelay = time.Second

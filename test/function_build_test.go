@@ -65,8 +65,11 @@ func keepsToItsNamespace(t *testing.T, image string) {
 	if err := pod(other, nil); err == nil || !strings.Contains(err.Error(), "built for a function of another namespace") {
 		t.Errorf("in another namespace: %v", err)
 	}
-	if err := pod(own, map[string]string{kubeless.BuildLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build is on the pods") {
+	if err := pod(own, map[string]string{kubeless.BuildLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build and redoubt.dev/spare are on pods") {
 		t.Errorf("a pod that pretends to build: %v", err)
+	}
+	if err := pod(own, map[string]string{kubeless.SpareLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build and redoubt.dev/spare are on pods") {
+		t.Errorf("a pod that pretends to be spare: %v", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -27,6 +28,7 @@ type functionFlags struct {
 	serviceAccount, image, pullPolicy   string
 	memory, cpu, timeout                string
 	port                                int32
+	pool                                int
 	set                                 *pflag.FlagSet
 }
 
@@ -50,6 +52,7 @@ func (f *functionFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.image, "runtime-image", "", "image instead of the runtime's own; it must keep the runtime's contract")
 	flags.StringVar(&f.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never (default IfNotPresent)")
 	flags.Int32Var(&f.port, "port", 0, "port that the function listens on in its sandbox (default 8080)")
+	flags.IntVar(&f.pool, "warm-pool", 0, "spare instances that wait for a first call, 0 to "+strconv.Itoa(kubeless.MaxPool)+"; functions of the same kind share them (python3 and nodejs)")
 	_ = cmd.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions(runtimes.Names(), cobra.ShellCompDirectiveNoFileComp))
 	registerRefused(cmd)
 }
@@ -96,6 +99,9 @@ func (f *functionFlags) check() error {
 	if f.set.Changed("port") && (f.port < 1 || f.port > 65535) {
 		errs = append(errs, fmt.Errorf("--port %d is no port: use 1 to 65535", f.port))
 	}
+	if f.set.Changed("warm-pool") && (f.pool < 0 || f.pool > kubeless.MaxPool) {
+		errs = append(errs, fmt.Errorf("--warm-pool %d is no size of a pool: use 0 to %d", f.pool, kubeless.MaxPool))
+	}
 	if err := f.checkSource(); err != nil {
 		errs = append(errs, err)
 	}
@@ -135,6 +141,9 @@ func (f *functionFlags) applyPlain(fn *kubeless.Function) {
 		if f.runtimeClass != "" {
 			fn.Spec.RuntimeClassName = &f.runtimeClass
 		}
+	}
+	if f.set.Changed("warm-pool") {
+		metav1.SetMetaDataAnnotation(&fn.ObjectMeta, kubeless.PoolAnnotation, strconv.Itoa(f.pool))
 	}
 	if f.set.Changed("port") {
 		fn.Spec.Service.Ports = []corev1.ServicePort{{Name: "http", Port: f.port, TargetPort: intstr.FromInt32(f.port), Protocol: corev1.ProtocolTCP}}

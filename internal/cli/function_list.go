@@ -102,6 +102,7 @@ func describeFunction(cmd *cobra.Command, fn *kubeless.Function) error {
 	field("Handler", fn.Spec.Handler)
 	field("Runtime", fn.Spec.Runtime)
 	field("Class", functionClass(fn))
+	field("Warm pool", fn.Annotations[kubeless.PoolAnnotation])
 	field("Timeout", cmp.Or(fn.Spec.Timeout, "180")+" s")
 	for _, c := range fn.Spec.Deployment.Spec.Template.Spec.Containers {
 		field("Image", c.Image)

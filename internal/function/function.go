@@ -117,6 +117,9 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPool(fn, lang); err != nil {
+		return nil, err
+	}
 	files, err := Source(fn)
 	if err != nil {
 		return nil, err

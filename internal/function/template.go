@@ -29,7 +29,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code, made buil
 	// No probe is declared: a runtime listens once it has loaded the function,
 	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
-	t.Labels, t.Annotations = custom.Labels, scaled(custom.Annotations, fn.Spec.HorizontalPodAutoscaler.Spec)
+	t.Labels, t.Annotations = custom.Labels, withPool(fn, scaled(custom.Annotations, fn.Spec.HorizontalPodAutoscaler.Spec))
 	t.Spec.TimeoutSeconds = timeout(fn)
 	t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
 	t.Spec.PodFields = serving.PodFields{
@@ -96,15 +96,15 @@ func scaled(annotations map[string]string, a kubeless.AutoscalerSpec) map[string
 	return all
 }
 
-// sourceVolume is the volume with the function's source, mounted where it is.
-const sourceVolume = "source"
+// SourceVolume is the name of the volume with the function's source, mounted where it is.
+const SourceVolume = "source"
 
-var mounted = corev1.VolumeMount{Name: sourceVolume, MountPath: "/kubeless", ReadOnly: true}
+var mounted = corev1.VolumeMount{Name: SourceVolume, MountPath: "/kubeless", ReadOnly: true}
 
 func (c code) volume() corev1.Volume {
 	executable := int32(0o555) // a program is run as it is
 	return corev1.Volume{
-		Name: sourceVolume,
+		Name: SourceVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: c.name}, Items: c.items, DefaultMode: &executable,
 		}},

@@ -32,6 +32,7 @@ import (
 	servingv1beta1 "redoubt.dev/redoubt/api/serving/v1beta1"
 	"redoubt.dev/redoubt/internal/autoscale"
 	"redoubt.dev/redoubt/internal/function"
+	"redoubt.dev/redoubt/internal/function/pool"
 	"redoubt.dev/redoubt/internal/serving/class"
 	"redoubt.dev/redoubt/internal/serving/collection"
 	"redoubt.dev/redoubt/internal/serving/configuration"
@@ -72,7 +73,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	for _, add := range []func(ctrl.Manager) error{
 		service.Add,
 		configuration.Add,
-		revision.Add,
+		addRevisions,
 		routing.Add,
 		collection.Add,
 		class.Add,
@@ -103,6 +104,16 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		}
 	}
 	return mgr.Start(ctx)
+}
+
+// addRevisions adds the controller of revisions and the pools that it takes spare
+// instances from.
+func addRevisions(mgr ctrl.Manager) error {
+	spares, err := pool.Add(mgr)
+	if err != nil {
+		return err
+	}
+	return revision.Add(mgr, spares)
 }
 
 // workers is how many objects of one kind are worked on at a time: most of the

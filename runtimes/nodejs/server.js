@@ -3,33 +3,43 @@
 // The function lives in a worker thread. One that runs past its time, even in
 // a loop that never yields, is ended with its thread and loaded anew; the
 // server itself never runs the function's code.
+//
+// Started as a spare, it has a thread without a function until it is ordered to
+// load one, once.
 'use strict';
 
+const fs = require('fs');
 const http = require('http');
 const path = require('path');
-const { Worker, isMainThread, parentPort } = require('worker_threads');
+const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 
 const env = process.env;
-const settings = {
-  module: env.MOD_NAME || '',
-  handler: env.FUNC_HANDLER || '',
-  folder: env.FUNC_FOLDER || '/kubeless',
-  timeout: Number(env.FUNC_TIMEOUT || 180),
-  port: Number(env.FUNC_PORT || 8080),
-  maxBody: Number(env.REQ_MB_LIMIT || 16) * 1024 * 1024,
-};
+const folder = env.FUNC_FOLDER || '/kubeless';
+const port = Number(env.FUNC_PORT || 8080);
 const maxAnswer = 64 * 1024 * 1024;
-const context = {
-  'function-name': env.FUNC_NAME || settings.handler,
-  timeout: env.FUNC_TIMEOUT || '',
-  runtime: env.FUNC_RUNTIME || 'nodejs',
-  'memory-limit': env.FUNC_MEMORY_LIMIT || '',
-};
+let settings;
+let context;
+
+// configure reads what the environment says of the function.
+function configure() {
+  settings = {
+    module: env.MOD_NAME || '',
+    handler: env.FUNC_HANDLER || '',
+    timeout: Number(env.FUNC_TIMEOUT || 180),
+    maxBody: Number(env.REQ_MB_LIMIT || 16) * 1024 * 1024,
+  };
+  context = {
+    'function-name': env.FUNC_NAME || settings.handler,
+    timeout: env.FUNC_TIMEOUT || '',
+    runtime: env.FUNC_RUNTIME || 'nodejs',
+    'memory-limit': env.FUNC_MEMORY_LIMIT || '',
+  };
+}
 
 // ---- the worker's side ----
 
 function load() {
-  const file = path.join(settings.folder, settings.module + '.js');
+  const file = path.join(folder, settings.module + '.js');
   let loaded;
   try {
     loaded = require(file);
@@ -37,7 +47,7 @@ function load() {
     if (e.code === 'MODULE_NOT_FOUND' && e.message.includes(file)) {
       throw new Error(`the function's source ${settings.module}.js is missing; name its file in the handler, as in FILE.FUNCTION`);
     }
-    const where = (e.stack || '').split('\n', 1)[0].replace(settings.folder + '/', '');
+    const where = (e.stack || '').split('\n', 1)[0].replace(folder + '/', '');
     throw new Error(`${settings.module}.js cannot be loaded: ${e.name}: ${e.message} (${where})`);
   }
   const handler = loaded[settings.handler];
@@ -59,7 +69,20 @@ function bounded(answer) {
   return problem(500, `the function's answer is larger than ${maxAnswer / 1024 / 1024} MiB`);
 }
 
+// runWorker loads the function; a spare's thread does so when it is told the
+// function's environment.
 function runWorker() {
+  if (workerData.spare) {
+    return parentPort.once('message', (ordered) => {
+      Object.assign(env, ordered);
+      runFunction();
+    });
+  }
+  runFunction();
+}
+
+function runFunction() {
+  configure();
   let handler;
   let problem;
   try {
@@ -89,7 +112,7 @@ let nextId = 0;
 let loaded; // a promise of the worker's first message
 
 function startWorker() {
-  const mine = new Worker(__filename);
+  const mine = new Worker(__filename, { workerData: { spare: spare !== '' } });
   worker = mine;
   loaded = new Promise((resolve) => mine.once('message', resolve));
   mine.on('message', (answer) => settle(answer.id, answer));
@@ -132,6 +155,43 @@ function call(event) {
     waiting.set(id, { resolve, timer, worker: mine });
     mine.postMessage({ id, event });
   });
+}
+
+// spare is the digest of the token of the order that this server waits for; ''
+// where it has its function. A server with an order never takes another.
+let spare = env.FUNC_SPARE || '';
+let ordered = false;
+delete env.FUNC_SPARE;
+
+function isOrder(req) {
+  const crypto = require('crypto');
+  const token = (req.headers.authorization || '').replace(/^Bearer /, '');
+  const digest = crypto.createHash('sha256').update(token).digest();
+  const wanted = Buffer.from(spare, 'hex');
+  return digest.length === wanted.length && crypto.timingSafeEqual(digest, wanted);
+}
+
+// order takes over what the order says, and returns its status when the function
+// is loaded.
+async function order(req) {
+  const body = await readBody(req);
+  if (req.url !== '/redoubt/order') return 404;
+  if (!isOrder(req)) return 403;
+  if (body === null) return 413;
+  if (ordered) return 409;
+  ordered = true;
+  const said = JSON.parse(body);
+  for (const [name, data] of Object.entries(said.files)) {
+    const file = path.join(folder, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, Buffer.from(data, 'base64'), { mode: 0o555 });
+  }
+  Object.assign(env, said.env);
+  configure();
+  worker.postMessage(said.env);
+  await loaded;
+  spare = '';
+  return 200;
 }
 
 const calls = new Map(); // method -> { calls, failures, seconds }
@@ -200,6 +260,10 @@ async function run(req) {
 }
 
 async function serve(req, res) {
+  if (spare) {
+    res.statusCode = await order(req).catch(() => 400);
+    return res.end();
+  }
   if (req.url === '/healthz') {
     // A function that cannot be loaded still answers its callers, with the
     // reason: it is healthy, and whoever deploys it is told.
@@ -220,9 +284,10 @@ async function serve(req, res) {
 }
 
 if (isMainThread) {
+  configure();
   startWorker();
   process.on('SIGTERM', () => process.exit(0));
-  http.createServer(serve).listen(settings.port);
+  http.createServer(serve).listen(port);
 } else {
   runWorker();
 }

@@ -4,11 +4,16 @@ The function's module is loaded once. Every call runs in a process of its own,
 forked from this one: calls are parallel, one that runs past its time is
 really stopped, and one that exits or crashes takes nobody with it. What the
 module sets up when it is loaded is shared; what a call changes is not.
+
+Started as a spare, it has no function until it is ordered to load one, once.
 """
+import base64
+import hmac
 import http.server
 import importlib.util
 import json
 import os
+import queue
 import select
 import signal
 import site
@@ -18,24 +23,28 @@ import threading
 import time
 import traceback
 
-MODULE = os.environ.get("MOD_NAME", "")
-HANDLER = os.environ.get("FUNC_HANDLER", "")
-TIMEOUT = float(os.environ.get("FUNC_TIMEOUT") or 180)
 PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
 DEPENDENCIES = "/dependencies"
-MAX_BODY = int(os.environ.get("REQ_MB_LIMIT") or 16) << 20
 MAX_ANSWER = 64 << 20
 # How much of a body that is too large is read all the same, because who still
 # sends does not hear the answer.
 MAX_DISCARD = 256 << 20
 
-CONTEXT = {
-    "function-name": os.environ.get("FUNC_NAME", HANDLER),
-    "timeout": os.environ.get("FUNC_TIMEOUT", ""),
-    "runtime": os.environ.get("FUNC_RUNTIME", "python3"),
-    "memory-limit": os.environ.get("FUNC_MEMORY_LIMIT", ""),
-}
+
+def configure():
+    """Read what the environment says of the function."""
+    global MODULE, HANDLER, TIMEOUT, MAX_BODY, CONTEXT
+    env = os.environ.get
+    MODULE, HANDLER = env("MOD_NAME", ""), env("FUNC_HANDLER", "")
+    TIMEOUT = float(env("FUNC_TIMEOUT") or 180)
+    MAX_BODY = int(env("REQ_MB_LIMIT") or 16) << 20
+    CONTEXT = {
+        "function-name": env("FUNC_NAME", HANDLER),
+        "timeout": env("FUNC_TIMEOUT", ""),
+        "runtime": env("FUNC_RUNTIME", "python3"),
+        "memory-limit": env("FUNC_MEMORY_LIMIT", ""),
+    }
 
 
 class Problem(Exception):
@@ -179,6 +188,39 @@ def outcome(read, deadline):
     return status, kind, body
 
 
+class Spare:
+    """Waits, without a function, for the one order to load one."""
+
+    def __init__(self, digest):
+        import hashlib  # which takes a while, and only spares need it
+        self.sha256, self.digest = hashlib.sha256, digest
+        self.lock, self.taken = threading.Lock(), False
+        self.orders, self.loaded = queue.SimpleQueue(), threading.Event()
+
+    def order(self, token, body):
+        """Return the status of an order, once its function is loaded."""
+        if not hmac.compare_digest(self.sha256(token.encode()).hexdigest(), self.digest):
+            return 403
+        with self.lock:
+            if self.taken:
+                return 409
+            self.taken = True
+        self.orders.put(json.loads(body))
+        self.loaded.wait()
+        return 200
+
+    def wait(self):
+        """Take over what the order says."""
+        order = self.orders.get()
+        os.environ.update(order["env"])
+        for name, data in order["files"].items():
+            path = os.path.join(FOLDER, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(base64.b64decode(data))
+            os.chmod(path, 0o555)
+
+
 class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
@@ -188,6 +230,7 @@ class Requests(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     handler = None
     problem = None
+    spare = None
     metrics = Metrics()
 
     def setup(self):
@@ -195,6 +238,8 @@ class Requests(http.server.BaseHTTPRequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def do_any(self):
+        if self.spare:
+            return self.ordered()
         if self.path == "/healthz":
             # A function that cannot be loaded still answers its callers, with
             # the reason: it is healthy, and whoever deploys it is told.
@@ -213,6 +258,16 @@ class Requests(http.server.BaseHTTPRequestHandler):
         self.metrics.record(self.command, seconds, status >= 400)
         self.record(status, seconds, body)
         self.answer(status, kind, body)
+
+    def ordered(self):
+        try:
+            body = self.body()
+        except Problem as p:
+            return self.answer(p.status, "text/plain", b"")
+        status = 404
+        if self.path == "/redoubt/order":
+            status = self.spare.order(self.headers.get("authorization", "").removeprefix("Bearer "), body)
+        self.answer(status, "text/plain", b"")
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_any
 
@@ -295,15 +350,33 @@ class Requests(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def serve():
+    Server(("", PORT), Requests).serve_forever()
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    configure()
+    spare = None
+    if digest := os.environ.pop("FUNC_SPARE", ""):
+        # It listens at once. The function is loaded by this thread, as always:
+        # some modules can be loaded in no other.
+        Requests.spare = spare = Spare(digest)
+        listening = threading.Thread(target=serve)
+        listening.start()
+        spare.wait()
+        configure()
     try:
         Requests.handler = staticmethod(load())
     except Problem as p:
         # The server runs all the same, and tells whoever calls.
         os.write(2, (p.message + "\n").encode())
         Requests.problem = p
-    Server(("", PORT), Requests).serve_forever()
+    if spare:
+        Requests.spare = None
+        spare.loaded.set()
+        return listening.join()
+    serve()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ package v1beta1
 //go:generate go tool -modfile=../../../.ci/tools.mod controller-gen object crd:generateEmbeddedObjectMeta=true,maxDescLen=0 paths=. output:crd:dir=../../../config/crd
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -48,6 +49,31 @@ func RolledBack(fn *Function) (revision string, ok bool) {
 	revision, generation, _ := strings.Cut(fn.Annotations[RollbackAnnotation], "@")
 	return revision, revision != "" && generation == strconv.FormatInt(fn.Generation, 10)
 }
+
+// PoolAnnotation of a function, and of the revisions that run it, says how many
+// spare instances wait for their first call: 0, the default, to MaxPool. They are
+// shared with functions of the namespace that run in the same kind of pod.
+const PoolAnnotation = "redoubt.dev/warm-pool"
+
+// MaxPool is the most spare instances of one kind.
+const MaxPool = 10
+
+// Pool is the size that annotations say.
+func Pool(annotations map[string]string) (int, error) {
+	value, ok := annotations[PoolAnnotation]
+	if !ok {
+		return 0, nil
+	}
+	size, err := strconv.Atoi(value)
+	if err != nil || size < 0 || size > MaxPool {
+		return 0, fmt.Errorf("metadata.annotations[%s]: %q is not a number of spare instances from 0 to %d", PoolAnnotation, value, MaxPool)
+	}
+	return size, nil
+}
+
+// SpareLabel is on spare instances, and says of which kind they are. It goes when
+// one becomes a function's.
+const SpareLabel = "redoubt.dev/spare"
 
 // BuildLabel is on the pod that installs what a function depends on, or compiles
 // it, and says by a digest what of. BuildRuntimeLabel names the runtime.

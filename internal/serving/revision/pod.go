@@ -13,9 +13,9 @@ import (
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
 
-// newPod is one instance of rev. It is built from the fields that a revision
+// NewPod is one instance of rev. It is built from the fields that a revision
 // may set; nothing else of the user's reaches the pod.
-func newPod(rev *serving.Revision) *corev1.Pod {
+func NewPod(rev *serving.Revision) *corev1.Pod {
 	spec := &rev.Spec
 	grace := spec.TimeoutSeconds
 	no := false

@@ -23,19 +23,28 @@ import (
 	"redoubt.dev/redoubt/internal/kube"
 )
 
+// Spares are instances that wait for a revision to need them.
+type Spares interface {
+	// Take makes one an instance of rev, with the labels, annotations and owner
+	// of pod, which is how a new one would be. False: there is none for rev.
+	Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (bool, error)
+}
+
 type reconciler struct {
 	client client.Client
+	spares Spares
 	// live reads from the API server: the cache may not know yet of pods that
 	// this controller has just made.
 	live client.Reader
 }
 
-// Add registers the controller.
-func Add(mgr ctrl.Manager) error {
+// Add registers the controller, which takes instances from spares before it makes
+// new ones.
+func Add(mgr ctrl.Manager, spares Spares) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Revision{}).
 		Owns(&corev1.Pod{}).
-		Complete(&reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader()})
+		Complete(&reconciler{client: mgr.GetClient(), spares: spares, live: mgr.GetAPIReader()})
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -103,8 +112,8 @@ func (r *reconciler) scale(ctx context.Context, rev *serving.Revision, known []c
 		}
 	}
 	for range want - len(running) {
-		if err := r.client.Create(ctx, newPod(rev)); err != nil {
-			return fmt.Errorf("make pod: %w", err)
+		if err := r.add(ctx, rev); err != nil {
+			return err
 		}
 	}
 	if surplus := len(running) - want; surplus > 0 {
@@ -114,6 +123,18 @@ func (r *reconciler) scale(ctx context.Context, rev *serving.Revision, known []c
 				return fmt.Errorf("delete pod %s: %w", pod.Name, err)
 			}
 		}
+	}
+	return nil
+}
+
+// add gives rev one more pod.
+func (r *reconciler) add(ctx context.Context, rev *serving.Revision) error {
+	pod := NewPod(rev)
+	if taken, err := r.spares.Take(ctx, rev, pod); taken || err != nil {
+		return err
+	}
+	if err := r.client.Create(ctx, pod); err != nil {
+		return fmt.Errorf("make pod: %w", err)
 	}
 	return nil
 }
