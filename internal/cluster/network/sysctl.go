@@ -7,14 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
 // shared are the settings of the whole machine that an instance changes:
-// forwarding, which its link to the host needs, and what the kubelet sets at
-// its start.
+// forwarding, which its link to the host needs, the number of users of inotify,
+// and what the kubelet sets at its start.
 var shared = []string{
 	"net/ipv4/ip_forward",
+	watchers,
 	"vm/overcommit_memory",
 	"vm/panic_on_oom",
 	"kernel/panic",
@@ -23,12 +25,27 @@ var shared = []string{
 	"kernel/keys/root_maxbytes",
 }
 
+const (
+	// watchers bounds root's users of inotify, which are the shims of virtual
+	// machines, one each, beside the platform's some twenty.
+	watchers = "fs/inotify/max_user_instances"
+	// enoughWatchers is for the most pods that a node is said to run, and more.
+	enoughWatchers = 1024
+)
+
 // RememberSysctls writes the machine's present settings to file, unless an
-// earlier instance did, and turns forwarding on.
+// earlier instance did, turns forwarding on, and lets as many programs use
+// inotify as a node's pods need. Where the last is not possible, there are
+// fewer pods, and the doctor says so.
 func RememberSysctls(file string) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		if err := saveSysctls(file); err != nil {
 			return fmt.Errorf("remember kernel settings: %w", err)
+		}
+	}
+	if now, err := os.ReadFile(sysctlPath(watchers)); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(now))); err == nil && n < enoughWatchers {
+			_ = writeSysctl(watchers, strconv.Itoa(enoughWatchers))
 		}
 	}
 	return writeSysctl("net/ipv4/ip_forward", "1")
