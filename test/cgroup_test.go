@@ -32,6 +32,21 @@ func memoryLimit(id string, pod *corev1.Pod) (int64, error) {
 	return 0, fmt.Errorf("no control group of pod %s below %s", pod.Name, id)
 }
 
+// setFrozen stops or lets go on all processes of a pod of an instance, on cgroup
+// v1 and v2, and does not wait until they have.
+func setFrozen(id string, pod *corev1.Pod, frozen bool) error {
+	group := filepath.Join(id, "kubepods", strings.ToLower(string(pod.Status.QOSClass)), "pod"+string(pod.UID))
+	state, number := "THAWED", "0"
+	if frozen {
+		state, number = "FROZEN", "1"
+	}
+	err := os.WriteFile(filepath.Join("/sys/fs/cgroup/freezer", group, "freezer.state"), []byte(state), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.WriteFile(filepath.Join("/sys/fs/cgroup", group, "cgroup.freeze"), []byte(number), 0)
+	}
+	return err
+}
+
 // isFrozen reads whether all processes of a pod of an instance stand still, on
 // cgroup v1 and v2.
 func isFrozen(id string, pod *corev1.Pod) (bool, error) {

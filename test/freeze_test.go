@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -169,6 +170,34 @@ func TestFrozenInstancesSurviveTheNodeRole(t *testing.T) {
 			t.Errorf("class %s: %v", class, err)
 		}
 	}
+}
+
+// What is at work when its pod is frozen goes on where it was, however often
+// that is. gVisor once took its processes for dead then, within some ten times.
+func TestBusyPodsSurviveFreezing(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		pod := shellPod(shell(t), class)
+		pod.Spec.Containers[0].Command = []string{"/bin/sh", "-c", "while :; do /bin/busybox true || echo died; echo worked; done"}
+		pod = running(t, create(t, ns, pod))
+		for range 200 {
+			for _, frozen := range []bool{true, false} {
+				if err := setFrozen(shared.Inst.ID(), pod, frozen); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Millisecond) // so that it gets somewhere in between
+			}
+		}
+		before := shared.Kubectl(t, "-n", ns, "logs", pod.Name)
+		platform.Eventually(t, "it goes on", func() error {
+			if now := shared.Kubectl(t, "-n", ns, "logs", pod.Name, "--since=5s"); !strings.Contains(now, "worked") {
+				return errors.New("it does nothing")
+			}
+			return nil
+		})
+		if now := look(t, ns, pod.Name).Status.ContainerStatuses[0]; now.RestartCount > 0 || now.State.Running == nil || strings.Contains(before, "died") {
+			t.Errorf("a container that was frozen at work: %+v\n%s", now, before)
+		}
+	})
 }
 
 // An instance that the kubelet must ask how it is would look broken when it is

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 
@@ -25,6 +26,10 @@ func init() { runtime.LockOSThread() }
 func main() {
 	if os.Args[0] == keyboardName {
 		keyboard(sandbox{os.Args[1]}, os.Args[2])
+	}
+	if err := withoutNotifications(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	registry.Register(taskPlugin())
 	shim.Run(context.Background(), newManager("io.containerd.runsc.v1"))
