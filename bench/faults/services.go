@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -113,7 +112,7 @@ func (s *services) load(ctx context.Context, name string) int {
 	for i := range length / pace {
 		time.Sleep(time.Until(began.Add(i * pace)))
 		all.Go(func() {
-			if s.request(ctx, name) != nil {
+			if s.ask(ctx, name) != nil {
 				failed.Add(1)
 			}
 		})
@@ -124,23 +123,11 @@ func (s *services) load(ctx context.Context, name string) int {
 
 // answers asks until it is answered, and returns how long after began that was.
 func (s *services) answers(ctx context.Context, name string, began time.Time) (time.Duration, error) {
-	err := s.await(ctx, name+" does not answer", func() bool { return s.request(ctx, name) == nil })
+	err := s.await(ctx, name+" does not answer", func() bool { return s.ask(ctx, name) == nil })
 	return time.Since(began), err
 }
 
-func (s *services) request(ctx context.Context, name string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", s.platform.State.HTTPPort), nil)
-	if err != nil {
-		return err
-	}
-	req.Host = name + "." + metav1.NamespaceDefault + ".localhost"
-	resp, err := s.gateway.Do(req)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the answer is %s", resp.Status)
-	}
-	return errors.Join(err, resp.Body.Close())
+func (s *services) ask(ctx context.Context, name string) error {
+	_, err := s.platform.Request(ctx, s.gateway, metav1.NamespaceDefault, name)
+	return err
 }

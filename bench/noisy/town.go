@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -41,14 +40,14 @@ var shell = image.Recipe{
 
 // town is where both tenants live.
 type town struct {
-	cluster client.Client
-	http    *http.Client
-	port    int
+	cluster  client.Client
+	http     *http.Client
+	platform *platform.Platform
 }
 
 // settle makes the tenants and their services, and waits until both answer.
 func settle(ctx context.Context, p *platform.Platform) (*town, error) {
-	t := &town{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience}, port: p.State.HTTPPort}
+	t := &town{http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: patience}, platform: p}
 	web := image.HelloWorld()
 	if err := errors.Join(p.Ensure(ctx, web), p.Ensure(ctx, shell)); err != nil {
 		return nil, err
@@ -154,21 +153,8 @@ func (t *town) run(ctx context.Context, script string) (end func() error, err er
 
 // request asks a tenant's service, and says how long it took in milliseconds.
 func (t *town) request(ctx context.Context, tenant, name string) (float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", t.port), nil)
-	if err != nil {
-		return 0, err
-	}
-	req.Host = name + "." + tenant + ".localhost"
-	began := time.Now()
-	resp, err := t.http.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answered %s", req.Host, resp.Status)
-	}
-	return float64(time.Since(began)) / float64(time.Millisecond), errors.Join(err, resp.Body.Close())
+	took, err := t.platform.Request(ctx, t.http, tenant, name)
+	return float64(took) / float64(time.Millisecond), err
 }
 
 func (t *town) eventually(ctx context.Context, what string, try func() error) error {

@@ -2,6 +2,11 @@ package platform
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,4 +50,25 @@ func NewService(name, class, image string, annotations map[string]string) *servi
 	s.Spec.Template.Spec.RuntimeClassName = &class
 	s.Spec.Template.Spec.Containers = []serving.Container{{Image: image, ImagePullPolicy: corev1.PullNever}}
 	return s
+}
+
+// Request asks a service through the gateway, and says how long the whole
+// answer took. One that is not 200 is an error.
+func (p *Platform) Request(ctx context.Context, client *http.Client, namespace, service string) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", p.State.HTTPPort), nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Host = service + "." + namespace + ".localhost"
+	began := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	took := time.Since(began)
+	if resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answered %s", req.Host, resp.Status)
+	}
+	return took, errors.Join(err, resp.Body.Close())
 }

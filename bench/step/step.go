@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -136,9 +135,7 @@ func (b *bench) load(ctx context.Context) ([]time.Duration, error) {
 	for i := range took {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / rate)))
 		all.Go(func() {
-			sent := time.Now()
-			failed[i] = b.request(ctx, gateway)
-			took[i] = time.Since(sent)
+			took[i], failed[i] = b.p.Request(ctx, gateway, namespace, b.service.Name)
 		})
 	}
 	all.Wait()
@@ -147,21 +144,4 @@ func (b *bench) load(ctx context.Context) ([]time.Duration, error) {
 		return nil, fmt.Errorf("%d of %d requests failed, the first: %w", len(failed), len(took), failed[0])
 	}
 	return took, nil
-}
-
-func (b *bench) request(ctx context.Context, gateway *http.Client) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", b.p.State.HTTPPort), nil)
-	if err != nil {
-		return err
-	}
-	req.Host = b.service.Name + "." + namespace + ".localhost"
-	resp, err := gateway.Do(req)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the answer is %s", resp.Status)
-	}
-	return errors.Join(err, resp.Body.Close())
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
 
@@ -106,22 +105,8 @@ func once(ctx context.Context, p *platform.Platform, class string) (r round, err
 var gateway = &http.Client{}
 
 func request(ctx context.Context, p *platform.Platform, service string) (milliseconds float64, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d", p.State.HTTPPort), nil)
-	if err != nil {
-		return 0, err
-	}
-	req.Host = service + "." + namespace + ".localhost"
-	began := time.Now()
-	resp, err := gateway.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	took := float64(time.Since(began)) / float64(time.Millisecond)
-	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("service %s answered %s", service, resp.Status)
-	}
-	return took, errors.Join(err, resp.Body.Close())
+	took, err := p.Request(ctx, gateway, namespace, service)
+	return float64(took) / float64(time.Millisecond), err
 }
 
 func awaitFrozen(ctx context.Context, p *platform.Platform, service string) error {
