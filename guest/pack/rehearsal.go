@@ -50,8 +50,8 @@ func rehearsal() ([]byte, error) {
 		return nil, err
 	}
 	file := filepath.Join(dir, "layer")
-	make := exec.Command("mkfs.erofs", "--quiet", "--all-root", "-T0", "-U00000000-0000-0000-0000-000000000000", file, tree)
-	if out, err := make.CombinedOutput(); err != nil {
+	mkfs := exec.Command("mkfs.erofs", "--quiet", "--all-root", "-T0", "-U00000000-0000-0000-0000-000000000000", file, tree)
+	if out, err := mkfs.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("make a layer (install mkfs.erofs with: apt-get install erofs-utils): %w: %s", err, out)
 	}
 	return os.ReadFile(file)

@@ -46,28 +46,32 @@ func Take(ctx context.Context, place Place, shim Shim, socket *os.File) (pid int
 	if err != nil {
 		return 0, false
 	}
+	pid, err = hand(ctx, path, shim, socket)
+	return pid, err == nil
+}
+
+// hand gives a shim to who listens at path.
+func hand(ctx context.Context, path string, shim Shim, socket *os.File) (pid int, err error) {
 	conn, err := (&net.Dialer{Timeout: handoverLimit}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(handoverLimit))
 	body, err := json.Marshal(shim)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	length := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix(length, unix.UnixRights(int(socket.Fd())), nil); err != nil {
-		return 0, false
+		return 0, err
 	}
 	if _, err := conn.Write(body); err != nil {
-		return 0, false
+		return 0, err
 	}
 	var answer [4]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return 0, false
-	}
-	return int(binary.BigEndian.Uint32(answer[:])), true
+	_, err = io.ReadFull(conn, answer[:])
+	return int(binary.BigEndian.Uint32(answer[:])), err
 }
 
 // receive reads what Take sends, and says that it is taken.

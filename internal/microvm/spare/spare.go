@@ -95,7 +95,7 @@ func Wait() (*pod.Spare, error) {
 		return nil, err
 	}
 	defer unlock()
-	machine, err := make(place)
+	machine, err := newMachine(place)
 	if err != nil {
 		return nil, fmt.Errorf("make a spare virtual machine: %w", err)
 	}
@@ -108,7 +108,7 @@ func Wait() (*pod.Spare, error) {
 	return machine, errors.Join(pods.become(), unix.Setpriority(unix.PRIO_PGRP, 0, 0), machine.Urgent())
 }
 
-func make(place Place) (*pod.Spare, error) {
+func newMachine(place Place) (*pod.Spare, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), makeLimit)
 	defer cancel()
 	config, err := pod.SpareConfig(ctx, place.Memory)
