@@ -38,6 +38,7 @@ import (
 	"redoubt.dev/redoubt/bench/overhead"
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/bench/pod"
+	"redoubt.dev/redoubt/bench/pool"
 	"redoubt.dev/redoubt/bench/services"
 	"redoubt.dev/redoubt/bench/simulate"
 	"redoubt.dev/redoubt/bench/soak"
@@ -71,6 +72,7 @@ var suites = []suite{
 	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
 	{"services", "a service's way to ready, and what each takes, among ten and a thousand", services.Run},
 	{"step", "a thousand requests a second onto a service that is frozen, and one that is not there", step.Run},
+	{"pool", "a function's first call, with a spare instance and without", pool.Run},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
 	{"faults", "requests that fail, and the time until all works again, when a process is killed", faults.Run},

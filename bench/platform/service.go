@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/image"
 	"redoubt.dev/redoubt/internal/image/store"
@@ -29,14 +30,14 @@ func (p *Platform) Ensure(ctx context.Context, program image.Recipe) error {
 	return image.Ensure(ctx, images, program, func(string) {})
 }
 
-// Services is a client that knows the kinds of serving.
+// Services is a client that knows the kinds of serving, and functions.
 func (p *Platform) Services() (client.Client, error) {
 	cfg, err := kube.Config(p.Inst.Kubeconfig(), "redoubt-bench")
 	if err != nil {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	if err := serving.AddToScheme(scheme); err != nil {
+	if err := errors.Join(serving.AddToScheme(scheme), kubeless.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
 	return client.New(cfg, client.Options{Scheme: scheme})
