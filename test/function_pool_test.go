@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/test/platform"
 )
@@ -28,11 +27,11 @@ func TestFunctionWarmPool(t *testing.T) {
 	deploy(ns, "first")
 	spare := awaitSpare(t, ns, "")
 	deploy(other, "elsewhere")
-	if pod := functionPod(t, other, "elsewhere"); strings.HasPrefix(pod.Name, "spare-") {
+	if pod := instanceOf(t, other, "elsewhere"); strings.HasPrefix(pod.Name, "spare-") {
 		t.Errorf("a function of another namespace runs in %s", pod.Name)
 	}
 	deploy(ns, "second", "--env=SAYS= hello")
-	if pod := functionPod(t, ns, "second"); pod.UID != spare.UID {
+	if pod := instanceOf(t, ns, "second"); pod.UID != spare.UID {
 		t.Errorf("the second function runs in %s, not in the spare instance %s", pod.Name, spare.Name)
 	}
 	if out := function(t, ns, "call", "second", "-d", "x"); strings.TrimSpace(out) != "second hello" {
@@ -82,21 +81,7 @@ func awaitSpare(t *testing.T, ns, but string) (spare corev1.Pod) {
 
 func spares(t *testing.T, ns string) []corev1.Pod {
 	t.Helper()
-	return podsWith(t, ns, kubeless.SpareLabel)
-}
-
-func functionPod(t *testing.T, ns, name string) corev1.Pod {
-	t.Helper()
-	pods := podsWith(t, ns, serving.ServiceLabel+"="+name)
-	if len(pods) != 1 {
-		t.Fatalf("%s has %d instances, want one", name, len(pods))
-	}
-	return pods[0]
-}
-
-func podsWith(t *testing.T, ns, selector string) []corev1.Pod {
-	t.Helper()
-	list, err := shared.Cluster.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: selector})
+	list, err := shared.Cluster.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{LabelSelector: kubeless.SpareLabel})
 	if err != nil {
 		t.Fatal(err)
 	}
