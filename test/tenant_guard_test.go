@@ -41,12 +41,16 @@ func ready(t *testing.T, pod *corev1.Pod) bool {
 // started says whether a container of the pod has ever run.
 func started(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.ContainerStatuses {
-		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil || c.RestartCount > 0 {
+		if c.State.Running != nil || ran(c.State.Terminated) || ran(c.LastTerminationState.Terminated) || c.RestartCount > 0 {
 			return true
 		}
 	}
 	return false
 }
+
+// ran says that what ended had begun: a container whose pod is gone before it
+// could start has an end, too.
+func ran(end *corev1.ContainerStateTerminated) bool { return end != nil && end.StartedAt.Unix() > 0 }
 
 // TestNodeRefusesBelowFloor slips pods past a blinded API server. One at the
 // floor runs, one below it does not, and the same pod runs where there is no
