@@ -17,6 +17,9 @@ import (
 // names no limit gets one, and no limit exceeds the quota.
 func TestTenantsDisk(t *testing.T) {
 	const name = "tenant-disk"
+	for _, class := range classes(t) {
+		running(t, create(t, namespace(t), idle(class))) // the kubelet looks at nobody where it cannot at one
+	}
 	most := resource.MustParse("4Gi")
 	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor", AllowEmulatedVM: true, Quota: redoubt.TenantQuota{EphemeralStorage: &most}})
 	silent := create(t, name, idle(""))
