@@ -58,8 +58,6 @@ type Pod struct {
 	shape   vmm.Shape
 	err     error
 
-	elsewhere int64 // bytes of the machine's memory that another group is charged for
-
 	memory atomic.Int64 // the guest's, in bytes
 	disks  *disks
 	shares shares

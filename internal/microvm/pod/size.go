@@ -7,7 +7,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"redoubt.dev/redoubt/internal/microvm/cgroup"
 )
 
 // Annotations in which containerd's CRI gives the sums of a pod's limits to
@@ -72,9 +71,6 @@ func number(s *specs.Spec, annotation string) int64 {
 
 // Resize makes the machine so large, as far as the host is.
 func (p *Pod) Resize(ctx context.Context, size Size) error {
-	if err := p.bound(); err != nil {
-		return err
-	}
 	p.memory.Store(p.shape.Memory)
 	if want := size.machine(); want > p.shape.Memory {
 		got, err := p.machine.SetMemory(ctx, min(want, p.shape.MaxMemory))
@@ -84,15 +80,6 @@ func (p *Pod) Resize(ctx context.Context, size Size) error {
 		p.memory.Store(got)
 	}
 	return nil
-}
-
-// bound keeps the machine within the limit of its pod's control group, although
-// some of its memory may be charged to another.
-func (p *Pod) bound() error {
-	if p.elsewhere == 0 {
-		return nil
-	}
-	return cgroup.Bound(p.cgroup, p.elsewhere)
 }
 
 // maxMemory is the host's, in bytes: more than that is no use.

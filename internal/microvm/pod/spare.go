@@ -85,6 +85,14 @@ func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err := cgroup.Move(c.Cgroup, s.machine.PID()); err != nil {
 		return nil, err
 	}
+	// What the machine has used is counted where it was made.
+	used, err := proc.MemoryOf(s.machine.PID())
+	if err != nil {
+		return nil, err
+	}
+	if err := cgroup.Bound(c.Cgroup, used.Anonymous); err != nil {
+		return nil, err
+	}
 	link, err := network.Adopt(c.NetNS, s.namespace)
 	if err != nil {
 		return nil, err
@@ -94,15 +102,6 @@ func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
 		return nil, err
 	}
 	p.session = s.session
-	// What the machine has used is counted where it was made.
-	used, err := proc.MemoryOf(s.machine.PID())
-	if err != nil {
-		return nil, err
-	}
-	p.elsewhere = used.Anonymous
-	if err := p.bound(); err != nil {
-		return nil, err
-	}
 	if link.Name != "" {
 		link.Hardware = rehearsedHardware
 		c.Sandbox.Links = []wire.Link{link}
