@@ -20,7 +20,8 @@ func routeOf(t *testing.T, ns, name string) *serving.Route {
 }
 
 // A new revision gets the requests little by little, while both are routed,
-// and all in the end, when the old one is in reserve. All the while the Service
+// and all in the end, when the old one is in reserve. A target that cannot be
+// resolved does not stop it. All the while the Service
 // of Kubernetes keeps what others have written on it.
 func TestRollout(t *testing.T) {
 	ns := namespace(t)
@@ -51,6 +52,14 @@ func TestRollout(t *testing.T) {
 	})
 	routed("web-00001", serving.RoutingActive)
 	routed("web-00002", serving.RoutingActive)
+	shared.Kubectl(t, "-n", ns, "patch", "ksvc", "web", "--type=merge", "-p", `{"spec": {"traffic": [{"latestRevision": true, "percent": 100}, {"tag": "gone", "revisionName": "nowhere"}]}}`)
+	platform.Eventually(t, "the other target is missed", func() error {
+		route := routeOf(t, ns, "web")
+		if c := route.Status.Conditions.Get(serving.AllTrafficAssigned); c.Reason != "RevisionMissing" || len(route.Status.Rollouts) != 1 {
+			return fmt.Errorf("the condition is %+v, the rollouts %+v", c, route.Status.Rollouts)
+		}
+		return nil
+	})
 	platform.Eventually(t, "the rollout is over", func() error {
 		route := routeOf(t, ns, "web")
 		if traffic := route.Status.Traffic; len(traffic) != 1 || traffic[0].RevisionName != "web-00002" || *traffic[0].Percent != 100 || len(route.Status.Rollouts) != 0 {

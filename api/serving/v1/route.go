@@ -87,6 +87,8 @@ type Rollout struct {
 	// RevisionName has got more and more of the requests since StartTime.
 	RevisionName string      `json:"revisionName"`
 	StartTime    metav1.Time `json:"startTime"`
+	// Percent is what it divides of the route's requests.
+	Percent int64 `json:"percent"`
 	// From is how they were divided before.
 	From []RolloutShare `json:"from"`
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -33,8 +34,9 @@ func (r *reconciler) rollOut(ctx context.Context, route *serving.Route, targets 
 	limit := duration(route)
 	var traffic []serving.TrafficTarget
 	var rollouts []serving.Rollout
-	for i, target := range targets {
-		config := route.Spec.Traffic[i].ConfigurationName
+	for _, target := range targets {
+		config := target.ConfigurationName
+		target.ConfigurationName = "" // the status names revisions
 		if config == "" || limit == 0 || target.Percent == nil || *target.Percent < 2 {
 			traffic = append(traffic, target)
 			continue
@@ -48,15 +50,16 @@ func (r *reconciler) rollOut(ctx context.Context, route *serving.Route, targets 
 			continue
 		}
 		rollouts = append(rollouts, *rollout)
-		for _, share := range divided(rollout, *target.Percent, limit, now) {
+		for _, share := range divided(rollout, limit, now) {
 			if share.RevisionName == target.RevisionName {
-				target.Percent = &share.Percent
-				traffic = append(traffic, target)
+				own := target
+				own.Percent = &share.Percent
+				traffic = append(traffic, own)
 			} else {
 				traffic = append(traffic, serving.TrafficTarget{RevisionName: share.RevisionName, Percent: &share.Percent, LatestRevision: new(bool)})
 			}
 		}
-		if step := max(limit/time.Duration(*route.Spec.Traffic[i].Percent-1), leastStep); again == 0 || step < again {
+		if step := max(limit/time.Duration(rollout.Percent-1), leastStep); again == 0 || step < again {
 			again = step
 		}
 	}
@@ -64,16 +67,42 @@ func (r *reconciler) rollOut(ctx context.Context, route *serving.Route, targets 
 	return again, nil
 }
 
+// assigned are the targets that the status was made of: what goes on while
+// those of the spec cannot all be resolved. The shares of a rollout are one
+// target again; other targets stay with their revisions.
+func assigned(status *serving.RouteStatus) []serving.TrafficTarget {
+	var targets []serving.TrafficTarget
+	for _, target := range status.Traffic {
+		at := slices.IndexFunc(status.Rollouts, func(o serving.Rollout) bool {
+			return o.RevisionName == target.RevisionName && o.Tag == target.Tag && *cmp.Or(target.LatestRevision, new(bool))
+		})
+		if at >= 0 {
+			rollout := &status.Rollouts[at]
+			// What it leaves to others is right before its own share.
+			for whole := *cmp.Or(target.Percent, new(int64)); whole < rollout.Percent && len(targets) > 0; {
+				whole += *cmp.Or(targets[len(targets)-1].Percent, new(int64))
+				targets = targets[:len(targets)-1]
+			}
+			target.ConfigurationName, target.Percent = rollout.ConfigurationName, &rollout.Percent
+		}
+		targets = append(targets, target)
+	}
+	return targets
+}
+
 // rollout is the one that is under way to a target's revision, begun now if
 // that is new, or nil if there is none or it is over.
 func (r *reconciler) rollout(ctx context.Context, route *serving.Route, config string, target serving.TrafficTarget, limit time.Duration, now time.Time) (*serving.Rollout, error) {
-	next := &serving.Rollout{ConfigurationName: config, Tag: target.Tag, RevisionName: target.RevisionName, StartTime: metav1.NewTime(now)}
+	next := &serving.Rollout{ConfigurationName: config, Tag: target.Tag, RevisionName: target.RevisionName, StartTime: metav1.NewTime(now), Percent: *target.Percent}
 	at := slices.IndexFunc(route.Status.Rollouts, func(o serving.Rollout) bool { return o.ConfigurationName == config && o.Tag == target.Tag })
 	switch {
 	case at >= 0 && route.Status.Rollouts[at].RevisionName == target.RevisionName:
 		next = &route.Status.Rollouts[at]
+		next.Percent = *target.Percent
 	case at >= 0: // overtaken by a newer one
-		next.From = divided(&route.Status.Rollouts[at], *target.Percent, limit, now)
+		old := route.Status.Rollouts[at]
+		old.Percent = next.Percent
+		next.From = divided(&old, limit, now)
 	default:
 		for _, old := range route.Status.Traffic {
 			if old.LatestRevision != nil && *old.LatestRevision && old.Tag == target.Tag {
@@ -108,13 +137,13 @@ func (r *reconciler) others(ctx context.Context, namespace, config, next string,
 	return kept, nil
 }
 
-// divided is how a rollout divides percent at a time: its revision begins with
+// divided is how a rollout divides its percentage at a time: its revision begins with
 // one and gets all in the end, the others keep the rest in the proportion that
 // they had. Who has nothing left is not in it.
-func divided(rollout *serving.Rollout, percent int64, limit time.Duration, now time.Time) []serving.RolloutShare {
+func divided(rollout *serving.Rollout, limit time.Duration, now time.Time) []serving.RolloutShare {
 	done := min(max(float64(now.Sub(rollout.StartTime.Time))/float64(limit), 0), 1)
-	own := 1 + int64(done*float64(percent-1))
-	rest, before := percent-own, int64(0)
+	own := 1 + int64(done*float64(rollout.Percent-1))
+	rest, before := rollout.Percent-own, int64(0)
 	for _, share := range rollout.From {
 		before += share.Percent
 	}

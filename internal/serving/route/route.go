@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -80,19 +79,20 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	s.URL = r.url("", &route)
 	s.Address = &serving.Address{URL: fmt.Sprintf("http://%s.%s.svc.cluster.local", route.Name, route.Namespace)}
 
-	traffic, assigned, err := r.resolve(ctx, &route)
+	targets, resolved, err := r.resolve(ctx, &route)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	var again time.Duration
-	if assigned.Status == corev1.ConditionTrue { // until then the old shares go on
-		if again, err = r.rollOut(ctx, &route, traffic, now.Time); err != nil {
-			return ctrl.Result{}, err
-		}
+	if resolved.Status != corev1.ConditionTrue {
+		targets = assigned(s)
+	}
+	again, err := r.rollOut(ctx, &route, targets, now.Time)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
 	ingress := r.ingress(ctx, &route)
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
-	for _, part := range []serving.Condition{ingress, assigned} {
+	for _, part := range []serving.Condition{ingress, resolved} {
 		s.Conditions.Set(part, now)
 		if part.Status != corev1.ConditionTrue {
 			ready.Status, ready.Reason, ready.Message = part.Status, part.Reason, part.Message
@@ -107,19 +107,19 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // resolve names a revision for every target.
 func (r *reconciler) resolve(ctx context.Context, route *serving.Route) ([]serving.TrafficTarget, serving.Condition, error) {
-	assigned := serving.Condition{Type: serving.AllTrafficAssigned, Status: corev1.ConditionTrue}
-	var traffic []serving.TrafficTarget
+	resolved := serving.Condition{Type: serving.AllTrafficAssigned, Status: corev1.ConditionTrue}
+	var targets []serving.TrafficTarget
 	for _, target := range route.Spec.DeepCopy().Traffic {
 		problem, err := r.resolveTarget(ctx, route, &target)
 		if err != nil {
-			return nil, assigned, err
+			return nil, resolved, err
 		}
 		if problem != nil {
 			return nil, *problem, nil
 		}
-		traffic = append(traffic, target)
+		targets = append(targets, target)
 	}
-	return traffic, assigned, nil
+	return targets, resolved, nil
 }
 
 func (r *reconciler) resolveTarget(ctx context.Context, route *serving.Route, target *serving.TrafficTarget) (*serving.Condition, error) {
@@ -149,7 +149,7 @@ func (r *reconciler) resolveTarget(ctx context.Context, route *serving.Route, ta
 	if config.Status.LatestReadyRevisionName == "" {
 		return notReadyYet(&config), nil
 	}
-	target.RevisionName, target.ConfigurationName = config.Status.LatestReadyRevisionName, ""
+	target.RevisionName = config.Status.LatestReadyRevisionName
 	latest := true
 	target.LatestRevision = &latest
 	return nil, nil
