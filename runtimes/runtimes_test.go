@@ -36,6 +36,8 @@ def about(event, context):
     return event["event-id"] + " " + event["event-type"] + " " + context["function-name"] + " " + context["timeout"]
 def obj(event, context):
     return {"answer": 42}
+def cloud(event, context):
+    return {"specversion": "1.0", "id": event["event-id"], "source": event["event-namespace"], "type": "made", "data": event["data"]}
 def fail(event, context):
     raise ValueError("bad day")
 def leave(event, context):
@@ -60,6 +62,7 @@ const all = {
   kind: (event) => kindOf(event.data),
   about: (event, context) => event['event-id'] + ' ' + event['event-type'] + ' ' + context['function-name'] + ' ' + context.timeout,
   obj: () => ({ answer: 42 }),
+  cloud: (event) => ({ specversion: '1.0', id: event['event-id'], source: event['event-namespace'], type: 'made', data: event.data }),
   fail: () => { throw new Error('bad day'); },
   leave: () => process.exit(3),
   loop: () => { for (;;); },
@@ -88,6 +91,7 @@ def about(event, context)
   "#{event['event-id']} #{event['event-type']} #{context['function-name']} #{context[:timeout]}"
 end
 def obj(_event, _context) = { answer: 42 }
+def cloud(event, _context) = { specversion: '1.0', id: event['event-id'], source: event['event-namespace'], 'type' => 'made', data: event[:data] }
 def fail(_event, _context) = raise('bad day')
 def leave(_event, _context) = exit!(3)
 def loop(_event, _context)
@@ -113,6 +117,7 @@ function _about($event, $context) {
     return $event->{'event-id'} . ' ' . $event->{'event-type'} . ' ' . $context->{'function-name'} . ' ' . $context->timeout;
 }
 function _obj() { return ['answer' => 42]; }
+function _cloud($event) { return ['specversion' => '1.0', 'id' => $event->{'event-id'}, 'source' => $event->{'event-namespace'}, 'type' => 'made', 'data' => $event->data]; }
 function _fail() { throw new Exception('bad day'); }
 function _leave() { exit(3); }
 function _loop() { while (true); }
@@ -138,6 +143,7 @@ public class test {
         case "kind": return event.Data == null ? "bytes" : event.Data.startsWith("{") ? "object" : "text";
         case "about": return event.EventID + " " + event.EventType + " " + context.FunctionName + " " + context.Timeout;
         case "obj": return Map.of("answer", 42);
+        case "cloud": return Map.of("specversion", "1.0", "id", event.EventID, "source", event.EventNamespace, "type", "made", "data", event.Data);
         case "fail": throw new IllegalStateException("bad day");
         case "leave": System.exit(3);
         case "loop": while (true) { }
@@ -181,6 +187,8 @@ func Run(event functions.Event, context functions.Context) (any, error) {
 		return fmt.Sprint(event.EventID, " ", event.EventType, " ", context.FunctionName, " ", context.Timeout), nil
 	case "obj":
 		return map[string]int{"answer": 42}, nil
+	case "cloud":
+		return map[string]string{"specversion": "1.0", "id": event.EventID, "source": event.EventNamespace, "type": "made", "data": event.Data}, nil
 	case "fail":
 		return nil, errors.New("bad day")
 	case "leave":
@@ -212,6 +220,7 @@ echo) cat ;;
 kind) case "$CONTENT_TYPE" in application/json) echo -n object ;; application/octet-stream) echo -n bytes ;; *) echo -n text ;; esac ;;
 about) echo -n "$EVENT_ID $EVENT_TYPE $FUNC_NAME $FUNC_TIMEOUT" ;;
 obj) echo -n '{"answer":42}' ;;
+cloud) printf '{"specversion":"1.0","id":"%s","source":"%s","type":"made","data":"%s"}' "$EVENT_ID" "$EVENT_NAMESPACE" "$(cat)" ;;
 fail) echo bad day >&2; exit 1 ;;
 leave) exit 3 ;;
 loop) while :; do :; done ;;
@@ -494,6 +503,40 @@ func TestConformance(t *testing.T) {
 		}
 		s.checkMetrics(t, calls, failures)
 		s.checkLog(t, map[string]float64{"request-echo": 200, "request-fail": 500})
+	})
+}
+
+// A CloudEvent in binary mode is an event like any other, and an answer that has
+// the attributes of one is one, in structured mode.
+func TestCloudEvents(t *testing.T) {
+	const structured = "application/cloudevents+json"
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		s := start(t, r, sources[r.Name], "run", patient)
+		req, err := http.NewRequest(http.MethodPost, s.url, strings.NewReader("paid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{
+			"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/shop", "ce-type": "cloud", "content-type": "text/plain",
+		} {
+			req.Header.Set(name, value)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		want := `{"specversion":"1.0","id":"7","source":"/shop","type":"made","data":"paid"}`
+		if err != nil || resp.Header.Get("Content-Type") != structured || !same(resp.StatusCode, "", string(body), want) {
+			t.Errorf("got %s, %s: %s, %v", resp.Status, resp.Header.Get("Content-Type"), body, err)
+		}
+		if status, got := s.call(t, "echo", structured, want); !same(status, "", got, want) {
+			t.Errorf("one in structured mode comes as %d %s", status, got)
+		}
+		if status, got := s.call(t, "echo", structured, "{"); status != 400 {
+			t.Errorf("one that is not JSON: %d %s", status, got)
+		}
 	})
 }
 

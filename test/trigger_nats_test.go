@@ -8,8 +8,10 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -103,7 +105,16 @@ func TestNATSTriggerWakesItsFunction(t *testing.T) {
 	shared.Kubectl(t, "-n", ns, "label", "functions.kubeless.io/report", "app=report")
 	shared.Kubectl(t, "-n", ns, "wait", "--for=condition=Ready", "--timeout=90s", "functions.kubeless.io/report")
 	awaitFrozen(t, ns, "report", corev1.ConditionTrue)
-	shared.Redoubt(t, "trigger", "-n", ns, "nats", "create", "paid", "--trigger-topic="+topic, "--function-selector=app=report")
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	answers, err := conn.SubscribeSync(ns + ".done")
+	if err != nil || conn.Flush() != nil {
+		t.Fatal(err)
+	}
+	shared.Redoubt(t, "trigger", "-n", ns, "nats", "create", "paid", "--trigger-topic="+topic, "--function-selector=app=report", "--reply-topic="+ns+".done")
 	shared.Kubectl(t, "-n", ns, "wait", "--for=condition=Ready", "--timeout=60s", "natstriggers.kubeless.io/paid")
 	shared.Redoubt(t, "trigger", "nats", "publish", "--url="+url, "--topic="+topic, `--message={"by": "message"}`)
 	platform.Eventually(t, "a call", func() error {
@@ -111,6 +122,13 @@ func TestNATSTriggerWakesItsFunction(t *testing.T) {
 			return fmt.Errorf("the logs are %q", out)
 		}
 		return nil
+	})
+	platform.Eventually(t, "the answer is published", func() error {
+		m, err := answers.NextMsg(time.Second)
+		if err == nil && (m.Header.Get("Content-Type") != "application/cloudevents+json" || !all(string(m.Data), `"source": "/report"`, `{"by": "message"}`)) {
+			t.Errorf("the answer is %s with %v", m.Data, m.Header)
+		}
+		return err
 	})
 	if out := shared.Redoubt(t, "trigger", "-n", ns, "nats", "list"); !all(out, "paid", topic, "app=report", "report", "True") {
 		t.Errorf("the list is %q", out)
@@ -131,7 +149,14 @@ func TestNATSTriggerOfATenant(t *testing.T) {
 		}
 		return nil
 	})
-	shared.Redoubt(t, "trigger", "-n", ns, "nats", "update", "spy", "--trigger-topic="+tenant+".paid")
+	shared.Redoubt(t, "trigger", "-n", ns, "nats", "update", "spy", "--trigger-topic="+tenant+".paid", "--reply-topic=other.paid")
+	platform.Eventually(t, "nor may answers go elsewhere", func() error {
+		if out := shared.Redoubt(t, "trigger", "-n", ns, "nats", "list"); !strings.Contains(out, "TopicReserved") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	shared.Redoubt(t, "trigger", "-n", ns, "nats", "update", "spy", "--reply-topic="+tenant+".done")
 	platform.Eventually(t, "the control: its own topic is not", func() error {
 		if out := shared.Redoubt(t, "trigger", "-n", ns, "nats", "list"); !strings.Contains(out, "FunctionMissing") {
 			return errors.New(out)
@@ -147,6 +172,9 @@ func TestNATSTriggerRefuses(t *testing.T) {
 		shared.Refuse(t, fmt.Sprintf(manifest, "bad", ns, topic), says)
 	}
 	shared.Refuse(t, fmt.Sprintf(manifest, "a.b", ns, "orders"), "no dot")
+	for topic, says := range map[string]string{"paid.*": "one subject", "paid.>": "one subject", "redoubt.dead.x": "must not begin"} {
+		shared.Refuse(t, fmt.Sprintf(strings.Replace(manifest, `"functionSelector"`, `"replyTopic": %q, "functionSelector"`, 1), "bad", ns, "paid", topic), says)
+	}
 	for title, tc := range map[string]struct {
 		args []string
 		says string

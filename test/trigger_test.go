@@ -25,7 +25,7 @@ spec:
   function: |
     def report(event, context):
         print("called by", event["data"]["by"], "of", event["event-namespace"])
-        return "done"
+        return {"specversion": "1.0", "id": event["event-id"], "source": "/report", "type": "done", "data": event["data"]}
 `
 
 func TestCronTriggerWakesItsFunction(t *testing.T) {

@@ -57,7 +57,7 @@ func tableOfNATSTriggers(_ *cobra.Command, c *connection, list client.ObjectList
 // natsWriter writes triggers by NATS, with flags named as Kubeless names them.
 type natsWriter struct {
 	triggerWriter
-	topic, selector string
+	topic, selector, reply string
 }
 
 func newNATSWriter(a *app, cmd *cobra.Command) *natsWriter {
@@ -66,6 +66,7 @@ func newNATSWriter(a *app, cmd *cobra.Command) *natsWriter {
 	flags := cmd.Flags()
 	flags.StringVar(&w.topic, "trigger-topic", "", "subject of NATS; * is any part of it, and > at its end any further ones")
 	flags.StringVar(&w.selector, "function-selector", "", "labels of the functions to call, NAME=VALUE,...; each gets every message")
+	flags.StringVar(&w.reply, "reply-topic", "", "subject of NATS for answers that are CloudEvents")
 	return w
 }
 
@@ -74,7 +75,8 @@ func newNATSCreate(a *app) *cobra.Command {
 		Use:   "create NAME --trigger-topic TOPIC --function-selector LABELS",
 		Short: "Call functions with the messages of a subject",
 		Example: `  redoubt trigger nats create paid --trigger-topic orders.paid --function-selector created-by=kubeless,function=invoice
-  redoubt trigger nats create all --trigger-topic 'orders.>' --function-selector kubeless.io/function=audit`,
+  redoubt trigger nats create all --trigger-topic 'orders.>' --function-selector kubeless.io/function=audit
+  redoubt trigger nats create paid --trigger-topic orders.paid --function-selector app=invoice --reply-topic invoices`,
 		Args: oneName("trigger"),
 	}
 	w := newNATSWriter(a, cmd)
@@ -111,6 +113,9 @@ func newNATSUpdate(a *app) *cobra.Command {
 func (w *natsWriter) apply(spec *kubeless.NATSTriggerSpec) error {
 	if w.set.Changed("trigger-topic") {
 		spec.Topic = w.topic
+	}
+	if w.set.Changed("reply-topic") {
+		spec.ReplyTopic = w.reply
 	}
 	if w.set.Changed("function-selector") {
 		selector, err := metav1.ParseToLabelSelector(w.selector)

@@ -6,10 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -55,32 +53,9 @@ type event struct {
 	header map[string]string
 }
 
-// headers are those of the call: Kubeless's, and a CloudEvent's in the binary
-// mode of its HTTP binding.
-func (e *event) headers() map[string]string {
-	at := e.time.UTC().Format(time.RFC3339Nano)
-	all := map[string]string{
-		"content-type": e.kind, "event-id": e.id, "event-type": e.kind, "event-time": e.time.UTC().Format(time.RFC3339),
-		"event-namespace": e.source, "x-request-id": e.id,
-	}
-	if e.header["ce-specversion"] != "" {
-		maps.Copy(all, e.header)
-		return all
-	}
-	maps.Copy(all, map[string]string{"ce-specversion": "1.0", "ce-id": e.id, "ce-source": e.origin, "ce-type": e.what, "ce-time": at})
-	if plain(e.subject) && e.subject != "" {
-		all["ce-subject"] = e.subject
-	}
-	return all
-}
-
-// attribute is the header of a CloudEvent's attribute.
-var attribute = regexp.MustCompile(`^ce-[a-z0-9]{1,20}$`)
-
 // plain says that a value can be a header's as it is.
 func plain(value string) bool {
-	const most = 1024
-	return len(value) <= most && !strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e })
+	return len(value) <= maxAttribute && !strings.ContainsFunc(value, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }
 
 // kindOf is the media type of data that nobody has said one of.
@@ -122,7 +97,9 @@ func (c *caller) once(ctx context.Context, e event) (reached bool, err error) {
 type answer struct {
 	code int
 	kind string
-	body []byte
+	// header are the attributes of a CloudEvent, if it is one in binary mode.
+	header map[string]string
+	body   []byte
 	// tooLarge says that the body is longer than what was asked for, and not
 	// all here.
 	tooLarge bool
@@ -146,7 +123,7 @@ func (c *caller) ask(ctx context.Context, e event, wanted int64) (a answer, reac
 		return a, false, fmt.Errorf("the gateway cannot be reached: %w", err)
 	}
 	defer resp.Body.Close()
-	a.code = resp.StatusCode
+	a.code, a.header = resp.StatusCode, attributes(resp.Header)
 	if kind := resp.Header.Get("Content-Type"); len(kind) <= maxType && plain(kind) {
 		a.kind = kind
 	}

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"redoubt.dev/redoubt/internal/trigger/jetstream"
 )
 
 // called is a server in the gateway's place that answers with the statuses, one
@@ -65,37 +63,6 @@ func TestCallsAreRepeatedUntilTheyArrive(t *testing.T) {
 		c, seen := called(t, tc.statuses...)
 		if err := c.call(t.Context(), event{namespace: "n", function: "f"}); len(*seen) != tc.calls || (err != nil) != tc.fails {
 			t.Errorf("%s: %d calls, %v", title, len(*seen), err)
-		}
-	}
-}
-
-// A call is a CloudEvent in HTTP's binary mode, and one that already is keeps
-// what it says of itself. Nothing of a message becomes another header.
-func TestMessagesBecomeCloudEvents(t *testing.T) {
-	s := jetstream.Subscription{Namespace: "shop", Trigger: "paid", Function: "invoice", Topic: "orders.>"}
-	m := jetstream.Message{ID: "orders-7", Subject: "orders.paid", Data: []byte(`{"a":1}`), Time: at(t, "2026-01-01T10:00:00Z")}
-	e := eventOf(s, m)
-	for name, want := range map[string]string{
-		"content-type": "application/json", "event-id": "orders-7", "event-namespace": natsSource, "event-time": "2026-01-01T10:00:00Z",
-		"ce-specversion": "1.0", "ce-id": "orders-7", "ce-source": "/namespaces/shop/natstriggers/paid", "ce-type": "io.kubeless.natstrigger",
-		"ce-time": "2026-01-01T10:00:00Z", "ce-subject": "orders.paid",
-	} {
-		if got := e.headers()[name]; got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
-	}
-	m.Header = map[string][]string{
-		"Ce-Specversion": {"1.0"}, "ce-id": {"own"}, "ce-source": {"/own"}, "ce-type": {"own.type"}, "ce-more": {"x"}, "Content-Type": {"text/csv"},
-		"ce-bad": {"a\r\nHost: other"}, "ce-twice": {"a", "b"}, "Host": {"other"}, "Authorization": {"secret"}, "event-id": {"forged"}, "ce-Über": {"x"},
-	}
-	e = eventOf(s, m)
-	got := e.headers()
-	for name, want := range map[string]string{
-		"ce-id": "own", "ce-source": "/own", "ce-type": "own.type", "ce-more": "x", "content-type": "text/csv", "event-id": "orders-7",
-		"ce-bad": "", "ce-twice": "", "host": "", "authorization": "", "ce-subject": "",
-	} {
-		if got[name] != want {
-			t.Errorf("%s is %q, want %q", name, got[name], want)
 		}
 	}
 }

@@ -190,6 +190,10 @@ func (r *cronReconciler) call(ctx context.Context, t *kubeless.CronJobTrigger, d
 	}
 	if t.Spec.Payload != nil {
 		e.data, e.kind = t.Spec.Payload.Raw, "application/json"
+		if c, ok := unpack(e.data); ok { // each time is another event
+			e.take(c)
+			e.header["ce-id"], e.header["ce-time"] = e.id, due.UTC().Format(time.RFC3339Nano)
+		}
 	}
 	failed := r.caller.call(ctx, e)
 	if failed != nil {

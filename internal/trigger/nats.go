@@ -1,6 +1,7 @@
 package trigger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -90,7 +91,7 @@ func (r *natsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	var t kubeless.NATSTrigger
 	err := r.client.Get(ctx, req.NamespacedName, &t)
 	if apierrors.IsNotFound(err) || err == nil && t.DeletionTimestamp != nil {
-		r.keep(req.NamespacedName, nil)
+		r.keep(req.NamespacedName, nil, "")
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
@@ -106,7 +107,7 @@ func (r *natsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 			Namespace: t.Namespace, Trigger: t.Name, UID: string(t.UID), Function: name, Topic: t.Spec.Topic,
 		})
 	}
-	if problem := r.keep(req.NamespacedName, wanted); problem != nil && ready.Status == corev1.ConditionTrue {
+	if problem := r.keep(req.NamespacedName, wanted, t.Spec.ReplyTopic); problem != nil && ready.Status == corev1.ConditionTrue {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "NotFollowing", problem.Error()
 	}
 	before := t.DeepCopy()
@@ -135,8 +136,11 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	if err := r.client.Get(ctx, client.ObjectKey{Name: t.Namespace}, &ns); err != nil {
 		return nil, ready, err
 	}
-	if tenant := ns.Labels[redoubt.TenantLabel]; tenant != "" && !strings.HasPrefix(t.Spec.Topic, tenant+".") {
+	if tenant := ns.Labels[redoubt.TenantLabel]; tenant != "" && !within(tenant, t.Spec.Topic, t.Spec.ReplyTopic) {
 		return no("TopicReserved", "The topics of tenant %q begin with %q; choose another.", tenant, tenant+".")
+	}
+	if covers(t.Spec.Topic, t.Spec.ReplyTopic) {
+		return no("ReplyCalls", "spec.replyTopic %q is among the messages of spec.topic %q: each answer would call the function again; choose another.", t.Spec.ReplyTopic, t.Spec.Topic)
 	}
 	var list kubeless.FunctionList
 	if err := r.client.List(ctx, &list, client.InNamespace(t.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
@@ -155,9 +159,28 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	return names, ready, nil
 }
 
-// keep makes the trigger's followers those that are wanted, and returns what
-// is wrong with one of them.
-func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.Subscription) error {
+// within says that topics are a tenant's own, as far as there are any.
+func within(tenant string, topics ...string) bool {
+	return !slices.ContainsFunc(topics, func(topic string) bool { return topic != "" && !strings.HasPrefix(topic, tenant+".") })
+}
+
+// covers says whether a topic has the messages of a subject.
+func covers(topic, subject string) bool {
+	parts := strings.Split(subject, ".")
+	for n, part := range strings.Split(topic, ".") {
+		switch {
+		case part == ">":
+			return len(parts) > n
+		case n >= len(parts) || part != "*" && part != parts[n]:
+			return false
+		}
+	}
+	return len(parts) == strings.Count(topic, ".")+1
+}
+
+// keep makes the trigger's followers those that are wanted, with the topic of
+// their answers, and returns what is wrong with one of them.
+func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.Subscription, reply string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.followers[trigger]
@@ -179,9 +202,10 @@ func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.S
 	for _, s := range wanted {
 		f := now[s.Function]
 		if f == nil {
-			f = newFollower(r.ctx, s, r.broker, r.caller)
+			f = newFollower(r.ctx, s, reply, r.broker, r.caller)
 			now[s.Function] = f
 		}
+		f.setReplyTopic(reply)
 		if err := f.state(); err != nil {
 			problem = err
 		}
@@ -212,12 +236,13 @@ type follower struct {
 	ended  chan struct{}
 
 	mu      sync.Mutex
-	problem error // guarded by mu
+	problem error  // guarded by mu
+	reply   string // guarded by mu; where answers go, or nothing
 }
 
-func newFollower(ctx context.Context, s jetstream.Subscription, broker *jetstream.Broker, c *caller) *follower {
+func newFollower(ctx context.Context, s jetstream.Subscription, reply string, broker *jetstream.Broker, c *caller) *follower {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &follower{Subscription: s, cancel: cancel, ended: make(chan struct{}), problem: fmt.Errorf("it is not yet known whether %s can be followed", s.Topic)}
+	f := &follower{Subscription: s, reply: reply, cancel: cancel, ended: make(chan struct{}), problem: fmt.Errorf("it is not yet known whether %s can be followed", s.Topic)}
 	go f.run(ctx, broker, c)
 	return f
 }
@@ -234,11 +259,23 @@ func (f *follower) set(problem error) {
 	f.problem = problem
 }
 
+func (f *follower) replyTopic() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reply
+}
+
+func (f *follower) setReplyTopic(topic string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reply = topic
+}
+
 func (f *follower) run(ctx context.Context, broker *jetstream.Broker, c *caller) {
 	defer close(f.ended)
 	defer forgetBacklog(f.Subscription)
 	for ctx.Err() == nil {
-		if err := broker.Follow(ctx, f.Subscription, f.handler(c)); err != nil {
+		if err := broker.Follow(ctx, f.Subscription, f.handler(broker, c)); err != nil {
 			f.set(err)
 		}
 		select {
@@ -248,15 +285,40 @@ func (f *follower) run(ctx context.Context, broker *jetstream.Broker, c *caller)
 	}
 }
 
-func (f *follower) handler(c *caller) jetstream.Handler {
+func (f *follower) handler(broker *jetstream.Broker, c *caller) jetstream.Handler {
 	return jetstream.Handler{
 		Work: func(ctx context.Context, m jetstream.Message) (bool, error) {
-			return c.once(ctx, eventOf(f.Subscription, m))
+			return f.work(ctx, broker, c, m)
 		},
 		Following: func() { f.set(nil) },
 		Backlog:   func(n uint64) { setBacklog(f.Subscription, n) },
 		GivenUp:   func() { countDead(f.Subscription) },
 	}
+}
+
+// maxReply is how large an answer may be that is published, in bytes: what a
+// message of NATS may have, where nobody has said otherwise.
+const maxReply = 1 << 20
+
+// work calls the function, and publishes its answer where that is wanted. An
+// answer that cannot be published is a failure, and the call is made again.
+func (f *follower) work(ctx context.Context, broker *jetstream.Broker, c *caller, m jetstream.Message) (reached bool, err error) {
+	reply := f.replyTopic()
+	if reply == "" {
+		return c.once(ctx, eventOf(f.Subscription, m))
+	}
+	a, reached, err := c.ask(ctx, eventOf(f.Subscription, m), maxReply)
+	if err != nil {
+		return reached, err
+	}
+	header, ok := a.message()
+	switch {
+	case ok && a.tooLarge:
+		return true, fmt.Errorf("the answer has more than the %d bytes that can be published", maxReply)
+	case !ok:
+		return true, nil
+	}
+	return true, broker.Publish(ctx, f.Subscription, reply, m.ID, jetstream.Message{Header: header, Data: a.body})
 }
 
 // end ends the following for good.
@@ -269,21 +331,27 @@ func (f *follower) end(ctx context.Context, broker *jetstream.Broker) {
 }
 
 // eventOf is what a function gets of a message. CloudEvents keep what they say
-// of themselves.
+// of themselves, and come in binary mode, whichever the message has.
 func eventOf(s jetstream.Subscription, m jetstream.Message) event {
 	e := event{
 		namespace: s.Namespace, function: s.Function, id: m.ID, source: natsSource, time: m.Time, data: m.Data,
 		origin: "/namespaces/" + s.Namespace + "/natstriggers/" + s.Trigger, what: "io.kubeless.natstrigger", subject: m.Subject,
-		kind: kindOf(m.Data), header: map[string]string{},
+		kind: kindOf(m.Data), header: attributes(m.Header),
 	}
+	declared := ""
 	for name, values := range m.Header {
-		name = strings.ToLower(name)
-		switch {
-		case len(values) != 1 || !plain(values[0]):
-		case name == "content-type":
-			e.kind = values[0]
-		case attribute.MatchString(name):
-			e.header[name] = values[0]
+		if strings.EqualFold(name, "Content-Type") && len(values) == 1 && plain(values[0]) {
+			declared = values[0]
+		}
+	}
+	if kind := cmp.Or(declared, e.header["ce-datacontenttype"]); kind != "" {
+		e.kind = kind
+	}
+	delete(e.header, "ce-datacontenttype")
+	// Before messages had headers, they were CloudEvents by their content alone.
+	if media(declared) == structured || declared == "" && e.header["ce-specversion"] == "" {
+		if c, ok := unpack(m.Data); ok {
+			e.take(c)
 		}
 	}
 	return e

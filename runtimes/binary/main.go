@@ -158,7 +158,7 @@ func (f *function) run(r *http.Request) (answer, error) {
 		return answer{}, problemf(413, "the body is larger than %d MiB", f.maxBody>>20)
 	}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind == "application/json" && len(body) > 0 && !json.Valid(body) {
+	if (kind == "application/json" || kind == structured) && len(body) > 0 && !json.Valid(body) {
 		return answer{}, problemf(400, "the body is not the JSON that its content type says")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), f.timeout)

@@ -2,12 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -72,6 +73,9 @@ func (s stdio) call(ctx context.Context, r *http.Request, body []byte) (answer, 
 		return answer{}, problemf(500, "%s cannot be started: %v", s.file, err)
 	}
 	kind := plainText
+	if isEvent(out.Bytes()) {
+		kind = structured
+	}
 	if !utf8.Valid(out.Bytes()) {
 		kind = "application/octet-stream"
 	}
@@ -85,12 +89,25 @@ func group(cmd *exec.Cmd) {
 	cmd.WaitDelay = time.Second
 }
 
-// event is what the program learns of the request: EVENT_ID and the like, and
-// the names that CGI programs know.
+// event is what the program learns of the request: EVENT_ID and the like, of
+// Kubeless's headers or else of a CloudEvent's, and the names that CGI programs
+// know.
 func event(r *http.Request) []string {
 	var env []string
-	for _, name := range []string{"event-id", "event-type", "event-time", "event-namespace"} {
-		env = append(env, strings.ToUpper(strings.ReplaceAll(name, "-", "_"))+"="+r.Header.Get(name))
+	for _, e := range []struct{ variable, header, attribute string }{
+		{"EVENT_ID", "event-id", "ce-id"}, {"EVENT_TYPE", "event-type", "ce-type"},
+		{"EVENT_TIME", "event-time", "ce-time"}, {"EVENT_NAMESPACE", "event-namespace", "ce-source"},
+	} {
+		env = append(env, e.variable+"="+cmp.Or(r.Header.Get(e.header), r.Header.Get(e.attribute)))
 	}
 	return append(env, "CONTENT_TYPE="+r.Header.Get("Content-Type"), "REQUEST_METHOD="+r.Method, "REQUEST_URI="+r.URL.RequestURI())
+}
+
+// structured is the media type of a CloudEvent in structured mode.
+const structured = "application/cloudevents+json"
+
+// isEvent says whether an answer is one.
+func isEvent(body []byte) bool {
+	var e struct{ SpecVersion, ID, Source, Type string }
+	return bytes.HasPrefix(body, []byte("{")) && json.Unmarshal(body, &e) == nil && e.SpecVersion != "" && e.ID != "" && e.Source != "" && e.Type != ""
 }

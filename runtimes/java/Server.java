@@ -45,6 +45,8 @@ import javax.tools.ToolProvider;
 
 public class Server {
     static final String TEXT = "text/plain; charset=utf-8";
+    /** A CloudEvent in structured mode. */
+    static final String EVENT = "application/cloudevents+json";
     static final int MAX_ANSWER = 64 << 20;
     static final String MODULE = setting("MOD_NAME", "");
     static final String HANDLER = setting("FUNC_HANDLER", "");
@@ -165,7 +167,8 @@ public class Server {
     }
 
     private static boolean isJson(HttpExchange x) {
-        return Event.header(x, "Content-Type").split(";")[0].trim().equals("application/json");
+        String kind = Event.header(x, "Content-Type").split(";")[0].trim();
+        return kind.equals("application/json") || kind.equals(EVENT);
     }
 
     private static void answer(HttpExchange x, Answer a) throws IOException {
@@ -222,11 +225,16 @@ class Answer {
         Answer a = result == null ? text(200, "")
             : result instanceof String ? text(200, (String) result)
             : result instanceof byte[] ? new Answer(200, "application/octet-stream", (byte[]) result)
-            : new Answer(200, "application/json", Json.encode(result).getBytes(StandardCharsets.UTF_8));
+            : new Answer(200, isEvent(result) ? Server.EVENT : "application/json", Json.encode(result).getBytes(StandardCharsets.UTF_8));
         if (a.body.length > Server.MAX_ANSWER) {
             throw new Problem(500, "the function's answer is larger than " + (Server.MAX_ANSWER >> 20) + " MiB");
         }
         return a;
+    }
+
+    private static boolean isEvent(Object result) {
+        return result instanceof Map
+            && List.of("specversion", "id", "source", "type").stream().allMatch(name -> ((Map<?, ?>) result).get(name) instanceof String);
     }
 }
 
@@ -395,11 +403,17 @@ public class Event {
     Event(HttpExchange x, String data, byte[] bytes) {
         Data = data;
         Bytes = bytes;
-        EventID = header(x, "event-id");
-        EventType = header(x, "event-type");
-        EventTime = header(x, "event-time");
-        EventNamespace = header(x, "event-namespace");
+        EventID = header(x, "event-id", "ce-id");
+        EventType = header(x, "event-type", "ce-type");
+        EventTime = header(x, "event-time", "ce-time");
+        EventNamespace = header(x, "event-namespace", "ce-source");
         Request = Map.of("method", x.getRequestMethod(), "path", x.getRequestURI().toString(), "headers", x.getRequestHeaders());
+    }
+
+    /** Kubeless's header, or else a CloudEvent's. */
+    private static String header(HttpExchange x, String name, String attribute) {
+        String value = header(x, name);
+        return value.isEmpty() ? header(x, attribute) : value;
     }
 
     static String header(HttpExchange x, String name) {

@@ -17,6 +17,7 @@ const env = process.env;
 const folder = env.FUNC_FOLDER || '/kubeless';
 const port = Number(env.FUNC_PORT || 8080);
 const maxAnswer = 64 * 1024 * 1024;
+const eventType = 'application/cloudevents+json'; // a CloudEvent in structured mode
 let settings;
 let context;
 
@@ -61,7 +62,11 @@ function encode(result) {
   if (result === undefined || result === null) return { kind: 'text/plain; charset=utf-8', body: Buffer.alloc(0) };
   if (result instanceof Uint8Array) return { kind: 'application/octet-stream', body: Buffer.from(result) };
   if (typeof result === 'string') return { kind: 'text/plain; charset=utf-8', body: Buffer.from(result) };
-  return { kind: 'application/json', body: Buffer.from(JSON.stringify(result)) };
+  return { kind: isEvent(result) ? eventType : 'application/json', body: Buffer.from(JSON.stringify(result)) };
+}
+
+function isEvent(result) {
+  return ['specversion', 'id', 'source', 'type'].every((name) => typeof result[name] === 'string');
 }
 
 function bounded(answer) {
@@ -235,14 +240,15 @@ function eventOf(req, body) {
   let data = body;
   const text = body.toString('utf8');
   if (Buffer.from(text, 'utf8').equals(body)) data = text; // otherwise the function gets the bytes
-  if ((req.headers['content-type'] || '').split(';')[0].trim() === 'application/json' && text) data = JSON.parse(text);
-  const header = (name) => req.headers[name] || '';
+  const kind = (req.headers['content-type'] || '').split(';')[0].trim();
+  if ((kind === 'application/json' || kind === eventType) && text) data = JSON.parse(text);
+  const header = (name, attribute) => req.headers[name] || req.headers[attribute] || ''; // Kubeless's, or else a CloudEvent's
   return {
     data,
-    'event-id': header('event-id'),
-    'event-type': header('event-type'),
-    'event-time': header('event-time'),
-    'event-namespace': header('event-namespace'),
+    'event-id': header('event-id', 'ce-id'),
+    'event-type': header('event-type', 'ce-type'),
+    'event-time': header('event-time', 'ce-time'),
+    'event-namespace': header('event-namespace', 'ce-source'),
     extensions: { request: { method: req.method, path: req.url, headers: req.headers } },
   };
 }

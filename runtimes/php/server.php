@@ -21,6 +21,8 @@ const MAX_DISCARD = 256 << 20;
 /** Each has two files at most, and select takes 1024. */
 const MAX_CONNECTIONS = 480;
 const TEXT = 'text/plain; charset=utf-8';
+/** A CloudEvent in structured mode. */
+const EVENT = 'application/cloudevents+json';
 
 function setting(string $name, string $default): string
 {
@@ -103,8 +105,15 @@ final class Handler
         return match (true) {
             $result === null => [TEXT, ''],
             is_string($result) => [preg_match('//u', $result) === 1 ? TEXT : 'application/octet-stream', $result],
-            default => ['application/json', json_encode($result, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE)],
+            default => [self::isEvent($result) ? EVENT : 'application/json', json_encode($result, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE)],
         };
+    }
+
+    private static function isEvent(mixed $result): bool
+    {
+        $of = (array) $result;
+        $texts = array_filter(['specversion', 'id', 'source', 'type'], static fn ($name) => is_string($of[$name] ?? null));
+        return count($texts) === 4;
     }
 }
 
@@ -275,7 +284,7 @@ final class Request
     public function event(): \stdClass
     {
         $data = $this->body;
-        if (trim(explode(';', $this->header('content-type'))[0]) === 'application/json' && $data !== '') {
+        if (in_array(trim(explode(';', $this->header('content-type'))[0]), ['application/json', EVENT], true) && $data !== '') {
             try {
                 $data = json_decode($data, false, 512, JSON_THROW_ON_ERROR);
             } catch (\JsonException $e) {
@@ -283,8 +292,9 @@ final class Request
             }
         }
         $event = ['data' => $data];
-        foreach (['event-id', 'event-type', 'event-time', 'event-namespace'] as $name) {
-            $event[$name] = $this->header($name);
+        // Kubeless's, or else a CloudEvent's.
+        foreach (['event-id' => 'ce-id', 'event-type' => 'ce-type', 'event-time' => 'ce-time', 'event-namespace' => 'ce-source'] as $name => $attribute) {
+            $event[$name] = $this->header($name) ?: $this->header($attribute);
         }
         $request = (object) ['method' => $this->method, 'path' => $this->path, 'headers' => $this->headers];
         return (object) ($event + ['extensions' => (object) ['request' => $request]]);

@@ -27,6 +27,7 @@ PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
 DEPENDENCIES = "/dependencies"
 MAX_ANSWER = 64 << 20
+EVENT = "application/cloudevents+json"  # a CloudEvent in structured mode
 # How much of a body that is too large is read all the same, because who still
 # sends does not hear the answer.
 MAX_DISCARD = 256 << 20
@@ -124,8 +125,12 @@ def encode(result):
     if isinstance(result, str):
         return result.encode(), "text/plain; charset=utf-8"
     if isinstance(result, (dict, list, tuple, int, float, bool)):
-        return json.dumps(result).encode(), "application/json"
+        return json.dumps(result).encode(), EVENT if is_event(result) else "application/json"
     return str(result).encode(), "text/plain; charset=utf-8"
+
+
+def is_event(result):
+    return isinstance(result, dict) and all(isinstance(result.get(name), str) for name in ("specversion", "id", "source", "type"))
 
 
 def child(handler, event, out):
@@ -276,19 +281,21 @@ class Requests(http.server.BaseHTTPRequestHandler):
         data = body
         try:
             data = body.decode()
-            if self.headers.get_content_type() == "application/json" and data:
+            if self.headers.get_content_type() in ("application/json", EVENT) and data:
                 data = json.loads(data)
         except UnicodeDecodeError:
             pass  # not text: the function gets the bytes
         except ValueError as e:
             raise Problem(400, f"the body is not the JSON that its content type says: {e}") from e
-        header = self.headers.get
+        def header(name, attribute):  # Kubeless's, or else a CloudEvent's
+            return self.headers.get(name) or self.headers.get(attribute, "")
+
         return {
             "data": data,
-            "event-id": header("event-id", ""),
-            "event-type": header("event-type", ""),
-            "event-time": header("event-time", ""),
-            "event-namespace": header("event-namespace", ""),
+            "event-id": header("event-id", "ce-id"),
+            "event-type": header("event-type", "ce-type"),
+            "event-time": header("event-time", "ce-time"),
+            "event-namespace": header("event-namespace", "ce-source"),
             "extensions": {"request": {"method": self.command, "path": self.path, "headers": dict(self.headers)}},
         }
 

@@ -14,6 +14,7 @@ PORT = Integer(ENV.fetch('FUNC_PORT', '8080'))
 MAX_BODY = Integer(ENV.fetch('REQ_MB_LIMIT', '16')) << 20
 MAX_ANSWER = 64 << 20
 TEXT = 'text/plain; charset=utf-8'.freeze
+EVENT = 'application/cloudevents+json'.freeze # a CloudEvent in structured mode
 
 # Kubeless's functions read symbols (event[:data]); strings do as well.
 def either_key(hash)
@@ -92,8 +93,12 @@ def encode(result)
   case result
   when nil then ['', TEXT]
   when String then [result, result.encoding == Encoding::BINARY ? 'application/octet-stream' : TEXT]
-  else [JSON.generate(result), 'application/json']
+  else [JSON.generate(result), event?(result) ? EVENT : 'application/json']
   end
+end
+
+def event?(result)
+  result.is_a?(Hash) && %w[specversion id source type].all? { |name| (result[name] || result[name.to_sym]).is_a?(String) }
 end
 
 # child runs the call, writes its outcome and ends this process.
@@ -196,7 +201,7 @@ class Calls < WEBrick::HTTPServlet::AbstractServlet
     data = body(req)
     text = data.dup.force_encoding(Encoding::UTF_8)
     data = text if text.valid_encoding? # otherwise the function gets the bytes
-    if req.content_type.to_s.split(';').first.to_s.strip == 'application/json' && !data.empty?
+    if ['application/json', EVENT].include?(req.content_type.to_s.split(';').first.to_s.strip) && !data.empty?
       begin
         data = JSON.parse(data)
       rescue JSON::ParserError
@@ -205,8 +210,9 @@ class Calls < WEBrick::HTTPServlet::AbstractServlet
     end
     headers = req.header.transform_values { |values| values.join(', ') }
     request = either_key(method: req.request_method, path: req.unparsed_uri, headers: headers)
-    either_key(data: data, 'event-id': req['event-id'].to_s, 'event-type': req['event-type'].to_s,
-               'event-time': req['event-time'].to_s, 'event-namespace': req['event-namespace'].to_s,
+    header = ->(name, attribute) { (req[name] || req[attribute]).to_s } # Kubeless's, or else a CloudEvent's
+    either_key(data: data, 'event-id': header.('event-id', 'ce-id'), 'event-type': header.('event-type', 'ce-type'),
+               'event-time': header.('event-time', 'ce-time'), 'event-namespace': header.('event-namespace', 'ce-source'),
                extensions: either_key(request: request))
   end
 

@@ -43,6 +43,12 @@ type NATSTriggerSpec struct {
 	// FunctionSelector selects the functions, of the trigger's own namespace,
 	// by their labels. Each of them gets every message.
 	FunctionSelector metav1.LabelSelector `json:"functionSelector"`
+	// ReplyTopic is a subject of NATS to which answers are published that are
+	// CloudEvents; without it, answers are for nobody.
+	// +kubebuilder:validation:MaxLength=200
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9_]+([.][-A-Za-z0-9_]+)*$')",message="must be one subject of NATS: parts of letters, digits, - and _ with dots between them"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('redoubt.') && self != 'redoubt'",message="must not begin with redoubt, which is the platform's"
+	ReplyTopic string `json:"replyTopic,omitempty"`
 }
 
 // NATSTriggerStatus is what is known of a trigger.

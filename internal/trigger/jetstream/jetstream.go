@@ -167,6 +167,30 @@ func (s Subscription) consumer(ctx context.Context, js jetstream.JetStream) (jet
 	return consumer, nil
 }
 
+// Publish hands on what came of a subscription's message, whose id is given: kept
+// by JetStream, once however often it is tried, where a stream has the topic, and
+// otherwise for whoever listens.
+func (b *Broker) Publish(ctx context.Context, s Subscription, topic, id string, m Message) error {
+	js, err := b.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	msg := &nats.Msg{Subject: topic, Header: m.Header, Data: m.Data}
+	_, err = js.StreamNameBySubject(ctx, topic)
+	switch {
+	case err == nil:
+		_, err = js.PublishMsg(ctx, msg, jetstream.WithMsgID(s.durable()+"-"+id))
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		err = errors.Join(js.Conn().PublishMsg(msg), js.Conn().FlushWithContext(ctx))
+	}
+	if err != nil {
+		return fmt.Errorf("publish the answer to %s: %w", topic, err)
+	}
+	return nil
+}
+
 // Forget removes what JetStream remembers of a subscription. Who cannot is
 // helped by time: what nobody asks for is removed after a week.
 func (b *Broker) Forget(ctx context.Context, s Subscription) error {

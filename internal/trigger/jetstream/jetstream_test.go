@@ -238,6 +238,47 @@ func TestPoisonGoesToTheDeadLetters(t *testing.T) {
 	}
 }
 
+// What is published is kept where a stream has the topic, once for each message,
+// and heard by who listens where none has.
+func TestAnswersArePublished(t *testing.T) {
+	s := startServer(t, t.TempDir(), server.RANDOM_PORT)
+	b := New(s.ClientURL())
+	defer b.Close()
+	d := newDesk(func(m Message, _ int) (bool, error) { return true, nil })
+	next := subscription
+	next.Topic = "invoices"
+	follow(t, b, next, d)
+	answer := Message{Header: map[string][]string{"ce-id": {"1"}}, Data: []byte("kept")}
+	for range 2 {
+		if err := b.Publish(t.Context(), subscription, "invoices", "orders-7", answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answer.Data = []byte("next")
+	if err := b.Publish(t.Context(), subscription, "invoices", "orders-8", answer); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the answers come", func() bool { return d.count("next") == 1 })
+	if n := d.count("kept"); n != 1 {
+		t.Errorf("the first answer came %d times", n)
+	}
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	heard, err := conn.SubscribeSync("nobody.keeps")
+	if err != nil || conn.Flush() != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), subscription, "nobody.keeps", "orders-7", answer); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := heard.NextMsg(time.Minute); err != nil || string(m.Data) != "next" || m.Header.Get("ce-id") != "1" {
+		t.Errorf("heard %+v, %v", m, err)
+	}
+}
+
 func TestBacklogIsTold(t *testing.T) {
 	s := startServer(t, t.TempDir(), server.RANDOM_PORT)
 	b := New(s.ClientURL())

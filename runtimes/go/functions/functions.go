@@ -13,7 +13,7 @@ type Event struct {
 	// Data is the body.
 	Data string
 	// EventID, EventType, EventTime and EventNamespace are the headers of those
-	// names.
+	// names, or else a CloudEvent's attributes id, type, time and source.
 	EventID, EventType, EventTime, EventNamespace string
 	Extensions                                    Extension
 }

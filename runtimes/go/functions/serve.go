@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,10 +37,10 @@ func Serve[T any](handler func(Event, Context) (T, error)) {
 }
 
 func eventOf(w http.ResponseWriter, r *http.Request, body []byte) Event {
-	get := r.Header.Get
+	get := func(name, attribute string) string { return cmp.Or(r.Header.Get(name), r.Header.Get(attribute)) }
 	return Event{
 		Data:    string(body),
-		EventID: get("event-id"), EventType: get("event-type"), EventTime: get("event-time"), EventNamespace: get("event-namespace"),
+		EventID: get("event-id", "ce-id"), EventType: get("event-type", "ce-type"), EventTime: get("event-time", "ce-time"), EventNamespace: get("event-namespace", "ce-source"),
 		Extensions: Extension{Request: r, Response: w, Context: r.Context()},
 	}
 }
@@ -75,9 +76,18 @@ func write(w http.ResponseWriter, answer any) {
 			http.Error(w, "the function failed: its answer cannot be written as JSON: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
+		if isEvent(body) {
+			kind = "application/cloudevents+json"
+		}
 	}
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", kind)
 	}
 	_, _ = w.Write(body) // a caller that has gone has no use for it
+}
+
+// isEvent says whether an answer is a CloudEvent in structured mode.
+func isEvent(body []byte) bool {
+	var e struct{ SpecVersion, ID, Source, Type string }
+	return json.Unmarshal(body, &e) == nil && e.SpecVersion != "" && e.ID != "" && e.Source != "" && e.Type != ""
 }
