@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -149,6 +150,37 @@ func TestCommandsThawForGood(t *testing.T) {
 		if c := instanceOf(t, ns, "web").Status.ContainerStatuses[0]; c.RestartCount != 0 {
 			t.Errorf("the instance restarted: %+v", c.LastTerminationState)
 		}
+	})
+}
+
+// A port that is forwarded into a frozen instance answers, and the instance goes
+// on as long as somebody is connected, and no longer.
+func TestForwardsThaw(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		deployWeb(t, "web", ns, "1s", class, "")
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		pod := instanceOf(t, ns, "web")
+		address, end := forwarding(t, pod)
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitFrozen(t, ns, "web", corev1.ConditionFalse)
+		deployWeb(t, "control", ns, "1s", class, "")
+		awaitFrozen(t, ns, "control", corev1.ConditionTrue)
+		if err := request(t, "web", ns); err != nil {
+			t.Error(err)
+		}
+		if frozen, err := isFrozen(shared.Inst.ID(), pod); err != nil || frozen {
+			t.Errorf("the instance is frozen while a port is forwarded into it: %v, %v", frozen, err)
+		}
+		fmt.Fprint(conn, "GET / HTTP/1.0\r\n\r\n")
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "here\n") {
+			t.Errorf("the answer is %q, %v", answer, err)
+		}
+		conn.Close()
+		end()
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -159,23 +160,8 @@ func copyFiles(t *testing.T, pod *corev1.Pod) {
 }
 
 func forward(t *testing.T, pod *corev1.Pod) {
-	cmd := kubectl(t, pod, "port-forward", "pod/"+pod.Name, ":8080")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
-	if address == "" {
-		t.Fatalf("port-forward says %q, %v", line, err)
-	}
+	address, end := forwarding(t, pod)
+	defer end()
 	for range 3 { // each request is a connection of its own
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		resp, err := client.Get("http://" + address + "/index.html")
@@ -188,6 +174,30 @@ func forward(t *testing.T, pod *corev1.Pod) {
 			t.Errorf("answer %q, %v", body, err)
 		}
 	}
+}
+
+// forwarding forwards a port to the pod's port 8080 until end is called.
+func forwarding(t *testing.T, pod *corev1.Pod) (address string, end func()) {
+	t.Helper()
+	cmd := kubectl(t, pod, "port-forward", "pod/"+pod.Name, ":8080")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	t.Cleanup(end)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	address = regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+	if address == "" {
+		t.Fatalf("port-forward says %q, %v", line, err)
+	}
+	return address, end
 }
 
 // interact uses a shell as a user does: a command's own terminal, and that of

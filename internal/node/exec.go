@@ -10,6 +10,7 @@ import (
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/node/execs"
+	"redoubt.dev/redoubt/internal/node/forwards"
 )
 
 // byContainer indexes the node's instances by the IDs of their containers.
@@ -42,6 +43,21 @@ func (f *freezing) followCommands(ctx context.Context) {
 	if err != nil {
 		slog.Error("commands in frozen pods wait until a request comes", "error", err)
 	}
+}
+
+// followForwards has a pod go on while ports are forwarded into it.
+func (f *freezing) followForwards(ctx context.Context) {
+	instances := func() bool { return len(f.pods.GetStore().ListKeys()) > 0 }
+	forwards.Follow(ctx, f.runtime, instances, func(uid string, open bool) {
+		switch found, err := f.pods.GetIndexer().ByIndex(byUID, uid); {
+		case err != nil || len(found) == 0:
+			// It is no instance of a service, or gone.
+		case open:
+			f.freezer.Enter(uid)
+		default:
+			f.freezer.Leave(ctx, uid)
+		}
+	})
 }
 
 // entered says that somebody ran a command in the pod, perhaps in the time of

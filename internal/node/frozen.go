@@ -107,6 +107,7 @@ func (f *freezing) run(ctx context.Context) error {
 	go f.pods.RunWithContext(ctx)
 	go kube.Work(ctx, f.queue, "mark pod", f.mark)
 	go f.followCommands(ctx)
+	go f.followForwards(ctx)
 	return f.freezer.Serve(ctx, f.listener)
 }
 

@@ -28,6 +28,7 @@ type Freezer struct {
 	mu       sync.Mutex
 	gateways map[*gateway]struct{} // guarded by mu, as are all below
 	kept     map[string]struct{}   // UIDs of pods that are frozen no more
+	entered  map[string]struct{}   // UIDs of pods that somebody is in
 	pods     map[string]*pod       // by UID
 	after    time.Time             // nothing is frozen before
 }
@@ -61,7 +62,7 @@ func New(root string, pods Pods) (*Freezer, error) {
 	if err := groups.thawAll(); err != nil {
 		return nil, fmt.Errorf("thaw the pods of the node: %w", err)
 	}
-	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]struct{}{}, pods: map[string]*pod{}}, nil
+	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]struct{}{}, entered: map[string]struct{}{}, pods: map[string]*pod{}}, nil
 }
 
 // Frozen says whether the pod is.
@@ -94,6 +95,7 @@ func (f *Freezer) Forget(uid string) {
 	defer f.mu.Unlock()
 	delete(f.pods, uid)
 	delete(f.kept, uid)
+	delete(f.entered, uid)
 	for g := range f.gateways {
 		delete(g.released, uid)
 	}
@@ -126,11 +128,36 @@ func (f *Freezer) Kept(uid string) bool {
 	return kept
 }
 
-// wanted says that some gateway, or who keeps it, may use the pod.
+// Enter has a pod go on until Leave, whatever gateways say.
+func (f *Freezer) Enter(uid string) {
+	f.mu.Lock()
+	f.entered[uid] = struct{}{}
+	f.mu.Unlock()
+	f.thaw(uid)
+}
+
+// Leave ends what Enter began: the pod is frozen when no gateway needs it.
+func (f *Freezer) Leave(ctx context.Context, uid string) {
+	f.mu.Lock()
+	delete(f.entered, uid)
+	released := false
+	for g := range f.gateways {
+		released = released || g.released[uid]
+	}
+	f.mu.Unlock()
+	if released {
+		go f.tryFreeze(ctx, uid)
+	}
+}
+
+// wanted says that some gateway, or who keeps it or is in it, may use the pod.
 func (f *Freezer) wanted(uid string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, kept := f.kept[uid]; kept {
+		return true
+	}
+	if _, entered := f.entered[uid]; entered {
 		return true
 	}
 	for g := range f.gateways {
