@@ -398,6 +398,8 @@ func TestTenantsServicesAreCounted(t *testing.T) {
 	const name = "tenant-counted"
 	one := int64(1)
 	newTenant(t, name, redoubt.TenantSpec{Floor: "kernel", DefaultClass: "gvisor", Quota: redoubt.TenantQuota{Services: &one, Functions: &one}})
+	other := namespace(t)
+	shared.Redoubt(t, "tenant", "update", name, "--namespaces="+other)
 	for kind, manifest := range map[string]string{
 		"services.serving.knative.dev": "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {template: {spec: {containers: [{image: localhost/redoubt/pause:latest}]}}}\n",
 		"functions.kubeless.io":        "apiVersion: kubeless.io/v1beta1\nkind: Function\nmetadata: {name: %s, namespace: %s}\nspec: {runtime: python3, handler: a.f, function: 'def f(): pass'}\n",
@@ -411,7 +413,18 @@ func TestTenantsServicesAreCounted(t *testing.T) {
 		})
 		shared.Apply(t, fmt.Sprintf(manifest, "first", name))
 		shared.Refuse(t, fmt.Sprintf(manifest, "second", name), "exceeded quota", "count/"+kind)
+		platform.Eventually(t, "the other namespace has no room for "+kind, func() error {
+			_, err := shared.Try(t, fmt.Sprintf(manifest, "second", other), "kubectl", "create", "--dry-run=server", "-f", "-")
+			if err == nil || !all(err.Error(), "exceeded quota", "count/"+kind) {
+				return fmt.Errorf("it answers %v", err)
+			}
+			return nil
+		})
 		shared.Kubectl(t, "-n", name, "delete", kind, "first")
+		platform.Eventually(t, "the other namespace has room for "+kind, func() error {
+			_, err := shared.Try(t, fmt.Sprintf(manifest, "second", other), "kubectl", "create", "-f", "-")
+			return err
+		})
 	}
 }
 

@@ -83,21 +83,18 @@ func readyOf(tenant *redoubt.Tenant) metav1.Condition {
 // for room among them.
 func useOf(tenant *redoubt.Tenant) (cpu, memory, pods string) {
 	used, quota := &tenant.Status.Used, &tenant.Spec.Quota
-	return share(used.CPU, quota.CPU, 1), share(used.Memory, quota.Memory, 1), share(count(used.Pods), count(quota.Pods), 1)
+	return share(used.CPU, quota.CPU), share(used.Memory, quota.Memory), share(count(used.Pods), count(quota.Pods))
 }
 
-// share is USED/MOST, where each of so many namespaces may use most; what is not bounded
-// is not counted.
-func share(used, most *resource.Quantity, namespaces int64) string {
+// share is USED/MOST; what is not bounded is not counted.
+func share(used, most *resource.Quantity) string {
 	if most == nil {
 		return "<unbounded>"
 	}
 	if used == nil {
 		used = &resource.Quantity{}
 	}
-	all := most.DeepCopy()
-	all.Mul(namespaces)
-	return used.String() + "/" + all.String()
+	return used.String() + "/" + most.String()
 }
 
 func bound(n *int64) string {
@@ -145,11 +142,10 @@ func describeTenant(_ context.Context, out io.Writer, _ *connection, tenant *red
 	used := d.attribute("Used in all namespaces", "")
 	used.attribute("CPU", cpu)
 	used.attribute("Memory", memory)
-	used.attribute("Ephemeral storage", share(s.Used.EphemeralStorage, tenant.Spec.Quota.EphemeralStorage, 1))
+	used.attribute("Ephemeral storage", share(s.Used.EphemeralStorage, tenant.Spec.Quota.EphemeralStorage))
 	used.attribute("Pods", pods)
-	namespaces := int64(len(s.Namespaces))
-	used.attribute("Services", share(count(s.Used.Services), count(tenant.Spec.Quota.Services), namespaces))
-	used.attribute("Functions", share(count(s.Used.Functions), count(tenant.Spec.Quota.Functions), namespaces))
+	used.attribute("Services", share(count(s.Used.Services), count(tenant.Spec.Quota.Services)))
+	used.attribute("Functions", share(count(s.Used.Functions), count(tenant.Spec.Quota.Functions)))
 	d.section()
 	through := d.attribute("Through each gateway", "")
 	through.attribute("Requests per second", bound(tenant.Spec.Gateway.RequestsPerSecond))

@@ -25,8 +25,8 @@ const (
 // keep makes a namespace what its tenant's specification means. Its quota
 // comes first: it is there before the first pod can be. The rights of its users
 // come last.
-func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, ns *corev1.Namespace) error {
-	if err := r.bound(ctx, tenant, ns.Name); err != nil {
+func (r *reconciler) keep(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, ns *corev1.Namespace, elsewhere corev1.ResourceList) error {
+	if err := r.bound(ctx, tenant, ns.Name, elsewhere); err != nil {
 		return err
 	}
 	annotations := map[string]*string{}
@@ -124,7 +124,7 @@ func (r *reconciler) forget(ctx context.Context, ns *corev1.Namespace, free bool
 		if err := r.openGates(ctx, ns.Name); err != nil {
 			return err
 		}
-		if err := r.bound(ctx, &redoubt.Tenant{}, ns.Name); err != nil {
+		if err := r.bound(ctx, &redoubt.Tenant{}, ns.Name, nil); err != nil {
 			return err
 		}
 	}

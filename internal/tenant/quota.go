@@ -45,11 +45,11 @@ var (
 )
 
 // bound keeps the quota of a namespace, and the limits of those of its
-// containers that have none.
-func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespace string) error {
+// containers that have none. Elsewhere is what the tenant's other namespaces use.
+func (r *reconciler) bound(ctx context.Context, tenant *redoubt.Tenant, namespace string, elsewhere corev1.ResourceList) error {
 	at := metav1.ObjectMeta{Namespace: namespace, Name: Object}
 	quota, limits := &corev1.ResourceQuota{ObjectMeta: at}, &corev1.LimitRange{ObjectMeta: at}
-	hard := hardOf(&tenant.Spec.Quota)
+	hard := hardOf(&tenant.Spec.Quota, elsewhere)
 	if err := r.ensure(ctx, tenant, limits, tenant.Name != "", func() {
 		if want := []corev1.LimitRangeItem{defaultsFor(hard)}; !equality.Semantic.DeepEqual(limits.Spec.Limits, want) {
 			limits.Spec.Limits = want
@@ -87,14 +87,16 @@ func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj cli
 	return err
 }
 
-// hardOf bounds one namespace: by all that the tenant may have, which package
-// gate bounds over all of them.
-func hardOf(q *redoubt.TenantQuota) corev1.ResourceList {
+// hardOf bounds one namespace. What pods take is bounded by all that the tenant
+// may have: package gate bounds it over all namespaces. Nothing waits at a gate
+// that is only counted: of it a namespace may have what the others leave.
+func hardOf(q *redoubt.TenantQuota, elsewhere corev1.ResourceList) corev1.ResourceList {
 	hard := gate.Hard(q)
 	hard[countedInvocations] = *resource.NewQuantity(maxInvocations, resource.DecimalSI)
 	for name, most := range map[corev1.ResourceName]*int64{countedServices: q.Services, countedFunctions: q.Functions} {
 		if most != nil {
-			hard[name] = *resource.NewQuantity(*most, resource.DecimalSI)
+			others := elsewhere[name]
+			hard[name] = *resource.NewQuantity(max(0, *most-others.Value()), resource.DecimalSI)
 		}
 	}
 	return hard
@@ -117,47 +119,60 @@ func defaultsFor(hard corev1.ResourceList) corev1.LimitRangeItem {
 	return item
 }
 
-// used adds up what the namespaces use of their quotas.
-func (r *reconciler) used(ctx context.Context, namespaces []string) (redoubt.TenantQuota, error) {
-	var sum redoubt.TenantQuota
-	for _, namespace := range namespaces {
+// usage is what each namespace uses of its quota, as the API server counts it.
+type usage map[string]corev1.ResourceList
+
+// usage asks for the namespaces' quotas.
+func (r *reconciler) usage(ctx context.Context, namespaces []corev1.Namespace) (usage, error) {
+	all := usage{}
+	for _, ns := range namespaces {
 		var quota corev1.ResourceQuota
-		if err := r.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: Object}, &quota); apierrors.IsNotFound(err) {
+		if err := r.client.Get(ctx, client.ObjectKey{Namespace: ns.Name, Name: Object}, &quota); client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("read quota of namespace %s: %w", ns.Name, err)
+		}
+		all[ns.Name] = quota.Status.Used
+	}
+	return all, nil
+}
+
+// sum adds up what all namespaces use but one, which may be none of them.
+func (u usage) sum(but string) corev1.ResourceList {
+	sum := corev1.ResourceList{}
+	for namespace, used := range u {
+		if namespace == but {
 			continue
-		} else if err != nil {
-			return sum, fmt.Errorf("read quota: %w", err)
 		}
-		for name, amount := range quota.Status.Used {
-			switch name {
-			case corev1.ResourceLimitsCPU:
-				sum.CPU = add(sum.CPU, amount)
-			case corev1.ResourceLimitsMemory:
-				sum.Memory = add(sum.Memory, amount)
-			case corev1.ResourceLimitsEphemeralStorage:
-				sum.EphemeralStorage = add(sum.EphemeralStorage, amount)
-			case corev1.ResourcePods:
-				sum.Pods = addCount(sum.Pods, amount)
-			case countedServices:
-				sum.Services = addCount(sum.Services, amount)
-			case countedFunctions:
-				sum.Functions = addCount(sum.Functions, amount)
-			}
+		for name, amount := range used {
+			amount.Add(sum[name])
+			sum[name] = amount
 		}
 	}
-	return sum, nil
+	return sum
 }
 
-func addCount(sum *int64, amount resource.Quantity) *int64 {
-	n := amount.Value()
-	if sum != nil {
-		n += *sum
+// reported is what the tenant's status says of it.
+func reported(used corev1.ResourceList) redoubt.TenantQuota {
+	return redoubt.TenantQuota{
+		CPU:              amountOf(used, corev1.ResourceLimitsCPU),
+		Memory:           amountOf(used, corev1.ResourceLimitsMemory),
+		EphemeralStorage: amountOf(used, corev1.ResourceLimitsEphemeralStorage),
+		Pods:             countOf(used, corev1.ResourcePods),
+		Services:         countOf(used, countedServices),
+		Functions:        countOf(used, countedFunctions),
 	}
-	return &n
 }
 
-func add(sum *resource.Quantity, amount resource.Quantity) *resource.Quantity {
-	if sum != nil {
-		amount.Add(*sum)
+func amountOf(used corev1.ResourceList, name corev1.ResourceName) *resource.Quantity {
+	if amount, counted := used[name]; counted {
+		return &amount
 	}
-	return &amount
+	return nil
+}
+
+func countOf(used corev1.ResourceList, name corev1.ResourceName) *int64 {
+	if amount, counted := used[name]; counted {
+		n := amount.Value()
+		return &n
+	}
+	return nil
 }

@@ -75,12 +75,16 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	used, err := r.usage(ctx, namespaces)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	for i := range namespaces {
-		if err := r.keep(ctx, &tenant, &resolved, &namespaces[i]); err != nil {
+		if err := r.keep(ctx, &tenant, &resolved, &namespaces[i], used.sum(namespaces[i].Name)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("keep namespace %s of tenant %s: %w", namespaces[i].Name, tenant.Name, err)
 		}
 	}
-	return ctrl.Result{}, r.report(ctx, &tenant, &resolved, namespaces)
+	return ctrl.Result{}, r.report(ctx, &tenant, &resolved, namespaces, used)
 }
 
 // cluster is what classes there are and what the nodes say of themselves.
@@ -113,7 +117,7 @@ func (r *reconciler) namespaces(ctx context.Context, tenant string) ([]corev1.Na
 }
 
 // report writes the tenant's status.
-func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, namespaces []corev1.Namespace) error {
+func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, namespaces []corev1.Namespace, used usage) error {
 	before := tenant.DeepCopy()
 	s := &tenant.Status
 	s.ObservedGeneration = tenant.Generation
@@ -122,11 +126,7 @@ func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolve
 	for _, ns := range namespaces {
 		s.Namespaces = append(s.Namespaces, ns.Name)
 	}
-	used, err := r.used(ctx, s.Namespaces)
-	if err != nil {
-		return err
-	}
-	s.Used = used
+	s.Used = reported(used.sum(""))
 	ready := metav1.Condition{Type: redoubt.Ready, Status: metav1.ConditionTrue, Reason: "Resolved", ObservedGeneration: tenant.Generation}
 	if resolved.problem != "" {
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "CannotRun", resolved.problem

@@ -151,7 +151,8 @@ type TenantQuota struct {
 	// +kubebuilder:validation:Minimum=0
 	Pods *int64 `json:"pods,omitempty"`
 	// Services and Functions bound the number of Knative's services, which those
-	// of functions are among, and of functions, in each namespace.
+	// of functions are among, and of functions, in all of the tenant's namespaces.
+	// A namespace is refused more than the others leave.
 	//
 	// +kubebuilder:validation:Minimum=0
 	Services *int64 `json:"services,omitempty"`
