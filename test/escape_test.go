@@ -53,10 +53,13 @@ func TestEscapes(t *testing.T) {
 			t.Fatalf("class %s is measured on %d nodes: %v", name, len(nodes), err)
 		}
 		for _, m := range nodes {
-			t.Run(name, func(t *testing.T) { judgeEscapes(t, name, node, able, m) })
+			t.Run(name, func(t *testing.T) {
+				judgeEscapes(t, name, node, able, m)
+				judgeHandling(t, m)
+			})
 		}
 		described := shared.Redoubt(t, "runtimeclass", "describe", name)
-		if !all(described, "Measured on ", "mounts:", "privileged pods only", "raw sockets:", "spec.hostPID:", "spec.securityContext.sysctls[net.ipv4.tcp_rmem]:") {
+		if !all(described, "Measured on ", "mounts:", "privileged pods only", "raw sockets:", "port-forward:", "network MB/s:", "spec.hostPID:", "spec.securityContext.sysctls[net.ipv4.tcp_rmem]:") {
 			t.Errorf("the description is\n%s", described)
 		}
 	}
@@ -82,6 +85,25 @@ func measured(t *testing.T) {
 	})
 	if once.err != nil {
 		t.Fatal(once.err)
+	}
+}
+
+// judgeHandling looks at what can be done to pods of a class, and how fast they are.
+func judgeHandling(t *testing.T, m measure.Measured) {
+	t.Helper()
+	for _, verb := range []string{"exec", "port-forward", "resize", "freeze"} {
+		if m.Verbs[verb] != probe.Works {
+			t.Errorf("%s: %q", verb, m.Verbs[verb])
+		}
+	}
+	// The API server may not ask the kubelet for pods' memory.
+	if !strings.Contains(m.Verbs["checkpoint"], "Forbidden") {
+		t.Errorf("checkpoint: %q", m.Verbs["checkpoint"])
+	}
+	for _, figure := range []string{probe.FileWrite, probe.FileRead, probe.Network, probe.SystemCalls, measure.Start} {
+		if m.Figures[figure] <= 0 {
+			t.Errorf("%s: %v", figure, m.Figures[figure])
+		}
 	}
 }
 

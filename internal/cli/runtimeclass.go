@@ -169,7 +169,8 @@ func acceleratorOf(class *nodev1.RuntimeClass, node *corev1.Node) string {
 	if reported == "" {
 		return "offers it"
 	}
-	return fmt.Sprintf("%s, %s", reported, node.Annotations[sandbox.AcceleratorAnnotation])
+	reason := strings.Join(strings.Fields(node.Annotations[sandbox.AcceleratorAnnotation]), " ")
+	return fmt.Sprintf("%s, %s", reported, reason)
 }
 
 func isolationOf(class *nodev1.RuntimeClass) string {

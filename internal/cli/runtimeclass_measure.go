@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -84,6 +85,12 @@ func (d description) measured(class *nodev1.RuntimeClass) error {
 		part := d.attribute("Measured on "+node, age(m.At)+" ago")
 		part.attribute("with", m.Versions)
 		part.attribute("kernel", m.Default.Kernel)
+		for _, name := range slices.Sorted(maps.Keys(m.Figures)) {
+			part.attribute(name, strconv.FormatFloat(m.Figures[name], 'f', 0, 64))
+		}
+		for _, verb := range slices.Sorted(maps.Keys(m.Verbs)) {
+			part.attribute(verb, yesOrNo(m.Verbs[verb]))
+		}
 		for _, field := range slices.Sorted(maps.Keys(m.Fields)) {
 			part.attribute("spec."+field, yesOrNo(m.Fields[field]))
 		}

@@ -14,8 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/image"
 	"redoubt.dev/redoubt/internal/image/build"
 	"redoubt.dev/redoubt/internal/image/store"
@@ -43,11 +46,17 @@ func Prober(ctx context.Context, inst instance.Instance, atOnce int, progress bu
 	if p.Programs, err = sandboxPrograms(); err != nil {
 		return p, err
 	}
-	cfg, err := kube.Config(inst.Kubeconfig(), "redoubt-measure")
-	if err != nil {
+	if p.Config, err = kube.Config(inst.Kubeconfig(), "redoubt-measure"); err != nil {
 		return p, err
 	}
-	p.Cluster, err = kubernetes.NewForConfig(cfg)
+	if p.Cluster, err = kubernetes.NewForConfig(p.Config); err != nil {
+		return p, err
+	}
+	kinds := runtime.NewScheme()
+	if err := serving.AddToScheme(kinds); err != nil {
+		return p, err
+	}
+	p.Services, err = client.New(p.Config, client.Options{Scheme: kinds})
 	return p, err
 }
 
@@ -122,6 +131,7 @@ func (b *boot) measureOnce(ctx context.Context) error {
 	}
 	return p.Each(ctx, func(class *nodev1.RuntimeClass, node *corev1.Node) bool {
 		known, err := measure.Of(class)
-		return err != nil || known[node.Name].Versions != p.Versions(node)
+		m := known[node.Name]
+		return err != nil || m.Versions != p.Versions(node) || m.Figures == nil
 	}, func(string, string) {})
 }

@@ -17,6 +17,7 @@ import (
 
 	"redoubt.dev/redoubt/internal/image/build"
 	"redoubt.dev/redoubt/internal/image/keystore"
+	"redoubt.dev/redoubt/internal/probe"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -96,7 +97,7 @@ func Probe() (Recipe, error) {
 	if err != nil {
 		return Recipe{}, fmt.Errorf("find redoubt itself: %w", err)
 	}
-	program := filepath.Join(filepath.Dir(self), "redoubt-probe")
+	program := filepath.Join(filepath.Dir(self), probe.Path)
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return Recipe{}, fmt.Errorf("read the probe (build it with: make build): %w", err)

@@ -7,9 +7,13 @@ package probe
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// Path is where the program that calls Run lies in its image.
+const Path = "/redoubt-probe"
 
 // Child is the argument with which the program that calls Run starts itself,
 // for attempts that need a process: it must then do nothing and end.
@@ -22,12 +26,16 @@ const Works = "yes"
 // Report is what the attempts found.
 type Report struct {
 	// Kernel is the release that the kernel gives of itself.
-	Kernel string `json:"kernel"`
+	Kernel string `json:"kernel,omitempty"`
 	// Boot is the kernel's own identity since it started; empty where it has
 	// none.
 	Boot string `json:"boot,omitempty"`
 	// Can has each attempt's answer.
-	Can map[string]string `json:"can"`
+	Can map[string]string `json:"can,omitempty"`
+	// Started is when the process did that measured Figures, by the sandbox's clock.
+	Started time.Time `json:"started,omitzero"`
+	// Figures has what was measured, by its name and unit.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Run makes all attempts.

@@ -17,42 +17,83 @@ import (
 const label = "redoubt.dev/probe"
 
 // Each measures the classes that are wanted, on each node that offers them, and
-// tells of each that is done. One that fails does not keep the others.
+// tells of each that is done. What pods can do is tried in all classes at the
+// same time; how fast they are, in one after the other. A class that fails does
+// not keep the others.
 func (p Probe) Each(ctx context.Context, wanted func(*nodev1.RuntimeClass, *corev1.Node) bool, done func(class, node string)) error {
-	classes, err := p.Cluster.NodeV1().RuntimeClasses().List(ctx, metav1.ListOptions{})
+	measurements, err := p.wanted(ctx, wanted)
 	if err != nil {
-		return fmt.Errorf("list runtime classes: %w", err)
+		return err
 	}
-	nodes, err := p.Cluster.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list nodes: %w", err)
-	}
-	failures := make([]error, len(classes.Items))
-	var all sync.WaitGroup
-	for i, class := range classes.Items {
-		all.Go(func() { // a class's annotation is written for one node after the other
-			for _, node := range nodes.Items {
-				if !sandbox.OffersHandler(&node, class.Handler) || !wanted(&class, &node) {
-					continue
-				}
-				if err := p.Class(ctx, class.Name, &node); err != nil {
-					failures[i] = errors.Join(failures[i], err)
-				} else {
-					done(class.Name, node.Name)
-				}
+	var (
+		all     sync.WaitGroup
+		writing sync.Mutex // a class's annotation has all of its nodes
+	)
+	for _, m := range measurements {
+		all.Go(func() {
+			if m.Measured, m.failed = p.within(ctx, m.class, m.node); m.failed != nil {
+				return
 			}
+			writing.Lock() // admission goes by it: it does not wait for the rest
+			defer writing.Unlock()
+			m.failed = p.write(ctx, m.class.Name, m.node.Name, m.Measured)
 		})
 	}
 	all.Wait()
-	return errors.Join(failures...)
+	for _, m := range measurements {
+		if m.failed == nil {
+			m.failed = p.beside(ctx, m.class.Name, m.node, &m.Measured)
+		}
+		if m.failed == nil {
+			m.failed = p.write(ctx, m.class.Name, m.node.Name, m.Measured)
+		}
+	}
+	var failed error
+	for _, m := range measurements {
+		if m.failed != nil {
+			failed = errors.Join(failed, fmt.Errorf("measure class %s on node %s: %w", m.class.Name, m.node.Name, m.failed))
+		} else {
+			done(m.class.Name, m.node.Name)
+		}
+	}
+	return failed
 }
 
-// CleanUp removes pods of measurements that were cut short. It must not be
+// measurement is that of a class on a node.
+type measurement struct {
+	class *nodev1.RuntimeClass
+	node  *corev1.Node
+	Measured
+	failed error
+}
+
+func (p Probe) wanted(ctx context.Context, wanted func(*nodev1.RuntimeClass, *corev1.Node) bool) ([]*measurement, error) {
+	classes, err := p.Cluster.NodeV1().RuntimeClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list runtime classes: %w", err)
+	}
+	nodes, err := p.Cluster.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var all []*measurement
+	for i := range classes.Items {
+		for j := range nodes.Items {
+			class, node := &classes.Items[i], &nodes.Items[j]
+			if sandbox.OffersHandler(node, class.Handler) && wanted(class, node) {
+				all = append(all, &measurement{class: class, node: node})
+			}
+		}
+	}
+	return all, nil
+}
+
+// CleanUp removes what measurements left that were cut short. It must not be
 // called while another one goes on.
 func (p Probe) CleanUp(ctx context.Context) error {
 	err := p.Cluster.CoreV1().Pods(Namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: label})
-	if err != nil {
-		return fmt.Errorf("remove pods of an earlier measurement: %w", err)
+	if err = errors.Join(err, p.removeServices(ctx)); err != nil {
+		return fmt.Errorf("remove what an earlier measurement left: %w", err)
 	}
 	return nil
 }

@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"redoubt.dev/redoubt/internal/probe"
 	"redoubt.dev/redoubt/internal/sandbox"
@@ -39,6 +41,11 @@ type Measured struct {
 	Privileged probe.Report `json:"privileged"`
 	// Fields has an answer for each field of a pod that was asked for.
 	Fields map[string]string `json:"fields"`
+	// Verbs has one for what is done to a pod while it runs.
+	Verbs map[string]string `json:"verbs,omitempty"`
+	// Figures has how fast pods are, and how many of the kernel's calls they
+	// reach, each by its name and unit.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Of reads what was measured of a class, by node.
@@ -57,6 +64,9 @@ func Of(class *nodev1.RuntimeClass) (map[string]Measured, error) {
 // Probe measures with an image of the probe.
 type Probe struct {
 	Cluster kubernetes.Interface
+	// Config is the cluster's, for streams, and Services knows Knative's kinds.
+	Config   *rest.Config
+	Services client.Client
 	// Image has the probe as its entry point.
 	Image string
 	// Programs stand for the versions of what runs pods on the node, beside what
@@ -73,21 +83,17 @@ func (p Probe) Versions(node *corev1.Node) string {
 	return fmt.Sprintf("kernel %s, %s, kubelet %s, programs %s", info.KernelVersion, info.ContainerRuntimeVersion, info.KubeletVersion, p.Programs)
 }
 
-// Class measures a class on a node, and writes down what it finds.
-func (p Probe) Class(ctx context.Context, name string, node *corev1.Node) error {
+// write keeps with a class what was found of it on a node.
+func (p Probe) write(ctx context.Context, name, node string, m Measured) error {
 	class, err := p.Cluster.NodeV1().RuntimeClasses().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return fmt.Errorf("measure class %s: %w", name, err)
-	}
-	m, err := p.measure(ctx, class, node)
-	if err != nil {
-		return fmt.Errorf("measure class %s on node %s: %w", class.Name, node.Name, err)
+		return fmt.Errorf("write down what class %s can do: %w", name, err)
 	}
 	nodes, err := Of(class)
 	if err != nil {
 		nodes = map[string]Measured{} // somebody else's words; they are replaced
 	}
-	nodes[node.Name] = m
+	nodes[node] = m
 	text, err := json.Marshal(nodes)
 	if err != nil {
 		return err
@@ -97,13 +103,14 @@ func (p Probe) Class(ctx context.Context, name string, node *corev1.Node) error 
 	if err != nil {
 		return err
 	}
-	if _, err = p.Cluster.NodeV1().RuntimeClasses().Patch(ctx, class.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("write down what class %s can do: %w", class.Name, err)
+	if _, err = p.Cluster.NodeV1().RuntimeClasses().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("write down what class %s can do: %w", name, err)
 	}
 	return nil
 }
 
-func (p Probe) measure(ctx context.Context, class *nodev1.RuntimeClass, node *corev1.Node) (Measured, error) {
+// within measures what pods of a class can do, all at the same time.
+func (p Probe) within(ctx context.Context, class *nodev1.RuntimeClass, node *corev1.Node) (Measured, error) {
 	m := Measured{At: metav1.Now(), Versions: p.Versions(node), Fields: map[string]string{}}
 	var (
 		mu     sync.Mutex

@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,8 @@ import (
 const (
 	// patience is how long one pod may take.
 	patience = 3 * time.Minute
+	// interval is how often is looked at what is waited for.
+	interval = 300 * time.Millisecond
 	// farewell is how long its removal may take to be asked for.
 	farewell = 5 * time.Second
 	// longest is how much a pod may say, in bytes.
@@ -56,13 +59,9 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (repor
 	if err != nil {
 		return report, "", err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-		defer cancel()
-		_ = pods.Delete(ctx, made.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
-	}()
+	defer p.remove(ctx, made)
 	var why string
-	err = wait.PollUntilContextTimeout(ctx, 300*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, interval, patience, true, func(ctx context.Context) (bool, error) {
 		now, err := pods.Get(ctx, made.Name, metav1.GetOptions{})
 		if err != nil {
 			return false, err
@@ -75,7 +74,8 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (repor
 			return true, err
 		}
 		if now.Status.Phase == corev1.PodFailed {
-			err = errors.New(now.Status.Message)
+			said, _ := pods.GetLogs(now.Name, &corev1.PodLogOptions{TailLines: new(int64(1)), LimitBytes: new(int64(longest))}).DoRaw(ctx)
+			err = errors.New(cause(cmp.Or(now.Status.Message, string(said), "it says nothing")))
 		}
 		return false, err
 	})
@@ -94,6 +94,13 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (repor
 		return report, "", fmt.Errorf("read what pod %s says: %w", made.Name, err)
 	}
 	return report, "", nil
+}
+
+// remove lets a pod go at once.
+func (p Probe) remove(ctx context.Context, pod *corev1.Pod) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	_ = p.Cluster.CoreV1().Pods(Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)})
 }
 
 // refusal says why the node does not start a pod; empty where it may yet.
