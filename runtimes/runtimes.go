@@ -33,6 +33,9 @@ type Runtime struct {
 	// program, which is compiled. Command runs it where it is in the image.
 	Server  string
 	Command []string
+	// Sums names what the program needs of other modules, as go.sum does: the
+	// file of this package.
+	Sums string
 	// Spare says that the server can start without a function, and be given one
 	// later (Order).
 	Spare bool
@@ -41,7 +44,8 @@ type Runtime struct {
 	Build *Build
 }
 
-//go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java binary/*.go
+//go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java
+//go:embed contract/*.go binary/*.go wasm/*.go wasm/modules.sum
 //go:embed builder/*.go python3/build.sh nodejs/build.sh go/build.sh go/functions/*.go
 var servers embed.FS
 
@@ -113,6 +117,13 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		Server:   "binary",
 		Command:  []string{"/server"},
 	},
+	"wasm": {
+		Name: "wasm", Extension: ".wasm",
+		Image:   "localhost/redoubt/wasm:latest",
+		Server:  "wasm",
+		Command: []string{"/server"},
+		Sums:    "wasm/modules.sum",
+	},
 }
 
 // Get returns the runtime called name. The error lists those there are.
@@ -128,16 +139,57 @@ func Get(name string) (Runtime, error) {
 // Names lists the runtimes.
 func Names() []string { return slices.Sorted(maps.Keys(all)) }
 
-// Files are the server's program, by their names.
+// Files are the server's program, by their names: a file, or a Go module, whose
+// package is the folder of the server's name.
 func (r Runtime) Files() (map[string][]byte, error) {
-	if r.Compiled() {
-		return read(r.Server + "/*.go")
+	if !r.Compiled() {
+		return read(r.Server)
 	}
-	return read(r.Server)
+	return module(r.Sums, "contract", r.Server)
 }
 
-// Builder is the program that runs the script of a build, a Go program.
-func Builder() (map[string][]byte, error) { return read("builder/*.go") }
+// Builder is the program that runs the script of a build: a Go module, whose
+// package is the folder builder.
+func Builder() (map[string][]byte, error) { return module("", "builder") }
+
+// module is a Go module of folders of this package. What it needs of others is
+// nothing, or exactly what this one is tested with.
+func module(sums string, folders ...string) (map[string][]byte, error) {
+	files, err := requirements(sums)
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range folders {
+		sources, err := read(folder + "/*.go")
+		if err != nil {
+			return nil, err
+		}
+		for name, data := range sources {
+			files[folder+"/"+name] = data
+		}
+	}
+	return files, nil
+}
+
+// requirements are the module's own files.
+func requirements(file string) (map[string][]byte, error) {
+	const mod = "module redoubt.dev/redoubt/runtimes\n"
+	if file == "" {
+		return map[string][]byte{"go.mod": []byte(mod + "\ngo 1.22\n")}, nil
+	}
+	sums, err := servers.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	needs := mod + "\ngo 1.26.0\n" // as those modules do
+	for line := range strings.Lines(string(sums)) {
+		if name, version, _ := strings.Cut(line, " "); !strings.Contains(version, "/go.mod ") {
+			version, _, _ = strings.Cut(version, " ")
+			needs += "\nrequire " + name + " " + version + "\n"
+		}
+	}
+	return map[string][]byte{"go.mod": []byte(needs), "go.sum": sums}, nil
+}
 
 // ReadScript returns the script.
 func (b *Build) ReadScript() ([]byte, error) { return servers.ReadFile(b.Script) }

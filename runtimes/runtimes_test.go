@@ -214,6 +214,51 @@ func Run(event functions.Event, context functions.Context) (any, error) {
 
 func Three(event functions.Event, context functions.Context, more string) (string, error) { return "never", nil }
 `,
+	"wasm": `
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	in, _ := io.ReadAll(os.Stdin)
+	get := os.Getenv
+	switch get("EVENT_TYPE") {
+	case "echo":
+		os.Stdout.Write(in)
+	case "kind":
+		fmt.Print(map[string]string{"application/json": "object", "application/octet-stream": "bytes", "text/plain": "text"}[get("CONTENT_TYPE")])
+	case "about":
+		fmt.Print(get("EVENT_ID"), " ", get("EVENT_TYPE"), " ", get("FUNC_NAME"), " ", get("FUNC_TIMEOUT"))
+	case "obj":
+		fmt.Print("{\"answer\":42}")
+	case "cloud":
+		fmt.Printf("{\"specversion\":\"1.0\",\"id\":%q,\"source\":%q,\"type\":\"made\",\"data\":%q}", get("EVENT_ID"), get("EVENT_NAMESPACE"), in)
+	case "fail":
+		panic("bad day")
+	case "leave":
+		os.Exit(3)
+	case "loop":
+		fmt.Fprintln(os.Stderr, "it loops")
+		for {
+		}
+	case "big":
+		os.Stdout.Write(bytes.Repeat([]byte("x"), 65<<20))
+		for {
+		}
+	case "grow":
+		fmt.Print(len(bytes.Repeat([]byte("x"), 200<<20)))
+	case "file":
+		if _, err := os.ReadDir("/"); err != nil {
+			fmt.Println(err)
+		}
+	}
+}
+`,
 	"binary": `#!/bin/bash
 case "$EVENT_TYPE" in
 echo) cat ;;
@@ -238,6 +283,7 @@ var broken = map[string]struct{ source, says string }{
 	"php":     {"<?php\nfunction run($event, $context) { return 'Hello'\n}\n", "ParseError in line 3"},
 	"java":    {"public class test {\n  public String run() { return \"Hello\" }\n}\n", "line 2: ';' expected"},
 	"binary":  {"#!/no/such/interpreter\n", "cannot be started"},
+	"wasm":    {"no module", "test.wasm cannot be loaded: invalid magic number"},
 	"go":      {"package kubeless\n\nfunc Run() string { return \"Hello }\n", "test.go:3:36: newline in string"},
 }
 
@@ -251,6 +297,7 @@ var signatures = map[string]string{
 	"php":     "Too few arguments",
 	"java":    "takes other arguments than an event and a context",
 	"binary":  "test has no function three",
+	"wasm":    "test.wasm has no function three",
 	"go":      "does not match func(functions.Event, functions.Context)",
 }
 
@@ -286,8 +333,16 @@ func command(t *testing.T, r Runtime, dir string) []string {
 		t.Fatal(err)
 	}
 	if r.Compiled() {
-		program := filepath.Join(dir, "server")
-		if out, err := exec.Command("go", "build", "-o", program, "./"+r.Server).CombinedOutput(); err != nil {
+		module, program := filepath.Join(dir, "module"), filepath.Join(dir, "server")
+		for name, data := range files {
+			file := filepath.Join(module, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, data, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		build := exec.Command("go", "build", "-o", program, "./"+r.Server)
+		build.Dir = module
+		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		return []string{program}
@@ -323,14 +378,12 @@ func start(t *testing.T, r Runtime, source, handler, timeout string) server {
 // startWith has more in its environment.
 func startWith(t *testing.T, r Runtime, source, handler, timeout string, env ...string) server {
 	t.Helper()
-	if r.Name == "binary" && handler == "run" {
+	if (r.Name == "binary" || r.Name == "wasm") && handler == "run" {
 		handler = "stdio"
 	}
 	dir, folder := t.TempDir(), t.TempDir()
 	if source != "" {
-		if err := os.WriteFile(filepath.Join(folder, "test"+r.Extension), []byte(source), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		writeSource(t, r, folder, source)
 	}
 	args := command(t, r, dir)
 	if r.Build != nil && r.Build.Whole {
@@ -373,6 +426,28 @@ func startWith(t *testing.T, r Runtime, source, handler, timeout string, env ...
 	}
 	t.Fatalf("the server never became healthy")
 	return server{}
+}
+
+// writeSource puts a source into a function's folder. Modules are compiled from
+// theirs, with Go: it is the one language here that makes them.
+func writeSource(t *testing.T, r Runtime, folder, source string) {
+	t.Helper()
+	name := filepath.Join(folder, "test"+r.Extension)
+	if r.Name != "wasm" || !strings.Contains(source, "package main") {
+		if err := os.WriteFile(name, []byte(source), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	from := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(from, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", name, from)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // compiled runs the build of a runtime on this machine, and returns the program
@@ -594,6 +669,10 @@ func (s server) checkLog(t *testing.T, want map[string]float64) {
 func TestCallsRunAtTheSameTime(t *testing.T) {
 	eachRuntime(t, func(t *testing.T, r Runtime) {
 		s := start(t, r, sources[r.Name], "run", patient)
+		if r.Name == "wasm" {
+			s.passesLoops(t) // modules have no way to find each other
+			return
+		}
 		dir := t.TempDir()
 		var all sync.WaitGroup
 		for id := range 4 {
@@ -605,6 +684,80 @@ func TestCallsRunAtTheSameTime(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// passesLoops makes a call that is answered while others never end.
+func (s server) passesLoops(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for range 3 {
+		all.Go(func() {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("event-type", "loop")
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+				t.Errorf("a call that never ends was answered with %s", resp.Status)
+			}
+		})
+	}
+	for strings.Count(s.log.String(), "it loops") < 3 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if status, got := s.call(t, "echo", "text/plain", "passed"); status != 200 || got != "passed" {
+		t.Errorf("got %d %q", status, got)
+	}
+}
+
+// A module has the memory that its function's limit leaves, and no files. The
+// control is a module with a larger limit.
+func TestModulesAreConfined(t *testing.T) {
+	r, err := Get("wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit, status := range map[string]int{"128Mi": 500, "2Gi": 200} {
+		s := startWith(t, r, sources[r.Name], "run", patient, "FUNC_MEMORY_LIMIT="+limit)
+		if got, said := s.call(t, "grow", "text/plain", ""); got != status {
+			t.Errorf("200 MiB with a limit of %s: %d %.300s", limit, got, said)
+		}
+		if got, said := s.call(t, "file", "text/plain", ""); got != 200 || said == "" {
+			t.Errorf("the folder / can be read: %d %q", got, said)
+		}
+		if got, said := s.call(t, "echo", "text/plain", "x"); got != 200 || said != "x" {
+			t.Errorf("the next call: %d %q", got, said)
+		}
+	}
+}
+
+// What a server needs of other modules is what this module has.
+func TestSumsAreCurrent(t *testing.T) {
+	sums, err := os.ReadFile("../go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile("../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := Get("wasm")
+	files, err := r.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(files["go.sum"])) {
+		name, version, _ := strings.Cut(line, " ")
+		version, _, _ = strings.Cut(strings.Fields(version)[0], "/")
+		if !strings.Contains(string(sums), line) || !strings.Contains(string(mod), name+" "+version) {
+			t.Errorf("wasm/modules.sum has %s, which is not what go.mod and go.sum have", strings.TrimSpace(line))
+		}
+	}
 }
 
 // One that runs past its time is stopped, and later ones run.

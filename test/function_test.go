@@ -43,6 +43,7 @@ var functionSources = map[string]struct{ first, second string }{
 		"#!/bin/bash\nread -r name; echo called with \"$name\" >&2; echo Hello \"$name\"\n",
 		"#!/bin/bash\nread -r name; echo Bye \"$name\"\n",
 	},
+	"wasm": {greeter("Hello "), greeter("Bye ")},
 }
 
 // inGo is a function that says what it greets with.
@@ -63,7 +64,7 @@ func Greet(event functions.Event, context functions.Context) (string, error) {
 // handler is how the function of a source is called.
 func handler(runtime string) string {
 	switch runtime {
-	case "binary":
+	case "binary", "wasm":
 		return "app.stdio"
 	case "go":
 		return "app.Greet"

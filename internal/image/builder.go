@@ -43,7 +43,7 @@ func Builder(b *runtimes.Build) (Recipe, error) {
 	for _, a := range b.Archives {
 		c.Archives = append(c.Archives, build.Archive(a))
 	}
-	recipe := compiled(b.Image, p, c, sources)
+	recipe := compiled(b.Image, p, c, "builder", sources)
 	if b.Toolchain {
 		return withToolchain(recipe, p, c, sources)
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -82,7 +81,7 @@ func HelloWorld() Recipe {
 }
 
 func makeHelloWorld(ctx context.Context, progress build.Progress) (*build.Image, error) {
-	dir, err := goModule("helloworld-go", map[string][]byte{"main.go": helloworld})
+	dir, err := goModule("helloworld-go", map[string][]byte{"main.go": helloworld, "go.mod": []byte("module helloworld-go\n\ngo 1.22\n")})
 	if err != nil {
 		return nil, err
 	}
@@ -111,18 +110,17 @@ func Probe() (Recipe, error) {
 	}, nil
 }
 
-// goModule puts sources that Redoubt carries into a module of their own, in a
-// temporary folder, so that compiling them needs neither a checkout nor
-// anything from the network.
+// goModule puts a module that Redoubt carries into a temporary folder, so that
+// compiling it needs no checkout, nor anything from the network but the modules
+// that it names.
 func goModule(name string, sources map[string][]byte) (string, error) {
 	dir, err := os.MkdirTemp("", "redoubt-"+name+"-*")
 	if err != nil {
 		return "", fmt.Errorf("make temporary folder: %w", err)
 	}
-	files := maps.Clone(sources)
-	files["go.mod"] = []byte("module " + name + "\n\ngo 1.22\n")
-	for file, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+	for file, data := range sources {
+		at := filepath.Join(dir, file)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o700), os.WriteFile(at, data, 0o600)); err != nil {
 			return "", errors.Join(err, os.RemoveAll(dir))
 		}
 	}
@@ -155,7 +153,7 @@ func Runtime(r runtimes.Runtime) (Recipe, error) {
 		StopSignal: "SIGKILL",
 	}}
 	if r.Compiled() {
-		return compiled(r.Image, p, c, files), nil
+		return compiled(r.Image, p, c, r.Server, files), nil
 	}
 	for name, data := range files {
 		c.Files = append(c.Files, build.Addition{Path: "/" + name, Data: data, Mode: 0o644})
@@ -181,13 +179,13 @@ func trust(r runtimes.Runtime) ([]build.Addition, error) {
 }
 
 // compiled is the recipe for an image of packages and a program, /server,
-// compiled of Go sources.
-func compiled(name string, p build.Packages, c build.Contents, sources map[string][]byte) Recipe {
+// compiled of the package in a folder of a Go module.
+func compiled(name string, p build.Packages, c build.Contents, folder string, sources map[string][]byte) Recipe {
 	return Recipe{
 		Name: name,
 		Key:  key(name, build.Release(), p, c, sources),
 		Make: func(ctx context.Context, progress build.Progress) (*build.Image, error) {
-			server, err := compile(ctx, sources, progress)
+			server, err := compile(ctx, folder, sources, progress)
 			if err != nil {
 				return nil, err
 			}
@@ -207,16 +205,16 @@ func Server(ctx context.Context, r runtimes.Runtime, progress build.Progress) ([
 	if err != nil {
 		return nil, err
 	}
-	return compile(ctx, files, progress)
+	return compile(ctx, r.Server, files, progress)
 }
 
-// compile makes a program of Go sources that Redoubt carries.
-func compile(ctx context.Context, sources map[string][]byte, progress build.Progress) ([]byte, error) {
+// compile makes a program of a Go module that Redoubt carries.
+func compile(ctx context.Context, folder string, sources map[string][]byte, progress build.Progress) ([]byte, error) {
 	dir, err := goModule("server", sources)
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	_, program, err := build.GoBinary(ctx, dir, ".", progress)
+	_, program, err := build.GoBinary(ctx, dir, "./"+folder, progress)
 	return program, err
 }

@@ -45,7 +45,7 @@ func withToolchain(plain Recipe, p build.Packages, c build.Contents, sources map
 			with.Files = append(with.Files, build.Addition{Path: "/sdk/" + name, Data: data, Mode: 0o644})
 		}
 		with.Links = map[string]string{"/usr/local/bin/go": "/usr/local/go/bin/go"}
-		return compiled(plain.Name, p, with, sources).Make(ctx, progress)
+		return compiled(plain.Name, p, with, "builder", sources).Make(ctx, progress)
 	}
 	return Recipe{Name: plain.Name, Key: key(plain.Key, version, sdk, build.Precompiled), Make: make}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"sync"
 	"time"
+
+	"redoubt.dev/redoubt/runtimes/contract"
 )
 
 // serving passes requests to a program that serves HTTP. One that ends, or
@@ -24,10 +26,10 @@ type serving struct {
 	gone chan struct{}      // closed when it has ended
 }
 
-func newServing(file string) (caller, *problem) {
+func newServing(file string) (contract.Caller, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, problemf(500, "find a port for %s: %v", file, err)
+		return nil, contract.Problemf(500, "find a port for %s: %v", file, err)
 	}
 	defer l.Close()
 	s := &serving{file: file, address: l.Addr().String(), client: &http.Client{
@@ -43,7 +45,7 @@ func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
 	defer s.mu.Unlock()
 	if s.ended() {
 		if err := s.start(); err != nil {
-			return nil, problemf(500, "%s cannot be started: %v", s.file, err)
+			return nil, contract.Problemf(500, "%s cannot be started: %v", s.file, err)
 		}
 	}
 	for {
@@ -54,7 +56,7 @@ func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-s.gone:
-			return nil, problemf(500, "the function's process ended without an answer: it exited before it served")
+			return nil, contract.Problemf(500, "the function's process ended without an answer: it exited before it served")
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
@@ -106,30 +108,30 @@ func (s *serving) end(gone chan struct{}) {
 	}
 }
 
-func (s *serving) call(ctx context.Context, r *http.Request, body []byte) (answer, error) {
+func (s *serving) Call(ctx context.Context, r *http.Request, body []byte) (contract.Answer, error) {
 	gone, err := s.started(ctx)
 	if err != nil {
-		return answer{}, err
+		return contract.Answer{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, "http://"+s.address+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
-		return answer{}, problemf(400, "the request cannot be passed on: %v", err)
+		return contract.Answer{}, contract.Problemf(400, "the request cannot be passed on: %v", err)
 	}
 	req.Header, req.Host = r.Header.Clone(), r.Host
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return answer{}, s.failed(ctx, gone, err)
+		return contract.Answer{}, s.failed(ctx, gone, err)
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	data, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxAnswer+1))
 	if err != nil {
-		return answer{}, s.failed(ctx, gone, err)
+		return contract.Answer{}, s.failed(ctx, gone, err)
 	}
 	header := resp.Header.Clone()
 	for _, name := range []string{"Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length"} {
 		header.Del(name) // they are of the connection that ends here
 	}
-	return answer{resp.StatusCode, header, data}, nil
+	return contract.Answer{Status: resp.StatusCode, Header: header, Body: data}, nil
 }
 
 // failed ends a program that did not answer, unless the caller went away.
@@ -138,5 +140,5 @@ func (s *serving) failed(ctx context.Context, gone chan struct{}, err error) err
 		return ctx.Err()
 	}
 	s.end(gone)
-	return problemf(500, "the function's process ended without an answer: %v", err)
+	return contract.Problemf(500, "the function's process ended without an answer: %v", err)
 }

@@ -139,7 +139,7 @@ type FunctionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z_][A-Za-z0-9_]*[.][A-Za-z_][A-Za-z0-9_]*$')",message="must be FILE.FUNCTION, as in test.hello: the file's name without its ending, a dot, and the function in it"
 	Handler string `json:"handler"`
 	// Runtime is the language that runs it.
-	// +kubebuilder:validation:XValidation:rule="self in ['binary', 'go', 'java', 'nodejs', 'php', 'python3', 'ruby']",message="is not a runtime that is here; use one of binary, go, java, nodejs, php, python3, ruby"
+	// +kubebuilder:validation:XValidation:rule="self in ['binary', 'go', 'java', 'nodejs', 'php', 'python3', 'ruby', 'wasm']",message="is not a runtime that is here; use one of binary, go, java, nodejs, php, python3, ruby, wasm"
 	// +kubebuilder:validation:MaxLength=64
 	Runtime string `json:"runtime"`
 	// RuntimeClassName names the sandbox that it runs in.
