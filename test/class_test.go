@@ -42,10 +42,11 @@ func classes(t *testing.T) []string {
 }
 
 // apply makes what testdata/pods/NAME.yaml says, in a class, and waits until
-// its pod of that name runs with all containers ready.
-func apply(t *testing.T, ns, class, name string) *corev1.Pod {
+// its pod of that name runs with all containers ready. values are names in the
+// file, each with what it stands for.
+func apply(t *testing.T, ns, class, name string, values ...string) *corev1.Pod {
 	t.Helper()
-	submit(t, ns, class, name)
+	submit(t, ns, class, name, values...)
 	shared.Kubectl(t, "-n", ns, "wait", "--for=condition=Ready", "--timeout=90s", "pod/"+name)
 	pod, err := shared.Cluster.CoreV1().Pods(ns).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
@@ -55,13 +56,13 @@ func apply(t *testing.T, ns, class, name string) *corev1.Pod {
 }
 
 // submit makes what testdata/pods/NAME.yaml says and does not wait.
-func submit(t *testing.T, ns, class, name string) {
+func submit(t *testing.T, ns, class, name string, values ...string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "pods", name+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest := strings.NewReplacer("$CLASS", class, "$IMAGE", shellImage, "$PORT", hostPorts[class]).Replace(string(text))
+	manifest := strings.NewReplacer(append(values, "$CLASS", class, "$IMAGE", shellImage, "$PORT", hostPorts[class])...).Replace(string(text))
 	if _, err := shared.Try(t, manifest, "kubectl", "-n", ns, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}

@@ -326,7 +326,6 @@ func TestWhatAClassLacksIsRefused(t *testing.T) {
 	}{
 		{"gvisor", setting, `gVisor's kernel has no setting "kernel.shm_rmid_forced"`},
 		{"gvisor", ownUsers, "user namespaces"},
-		{"microvm", ownUsers, "user namespaces"},
 	} {
 		pod := idle(newClass(t, func(c *nodev1.RuntimeClass) { c.Handler = test.handler }).Name)
 		test.ask(pod)

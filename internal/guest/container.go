@@ -53,7 +53,7 @@ func (a *agent) create(spec *wire.Container) (_ *wire.Empty, err error) {
 	if c.cgroup, err = newCgroup(spec.ID, spec.Limits); err != nil {
 		return nil, err
 	}
-	files, err := newStdio(&spec.Process, c.root.pts)
+	files, err := newStdio(&spec.Process, c.root.pts, a.users.uid(spec.Process.UID))
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (a *agent) exec(c *wire.Command) (*wire.Empty, error) {
 	if _, exists := of.extra[c.Exec]; exists {
 		return nil, fmt.Errorf("%w: process %s", errdefs.ErrAlreadyExists, c.Exec)
 	}
-	files, err := newStdio(&c.Process, of.root.pts)
+	files, err := newStdio(&c.Process, of.root.pts, a.users.uid(c.Process.UID))
 	if err != nil {
 		return nil, err
 	}

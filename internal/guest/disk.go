@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,6 +65,9 @@ func (a *agent) mountLayer(address uint32) (string, error) {
 	}
 	if err := unix.Mount(file, dir, "erofs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
 		return "", fmt.Errorf("mount the layer on disk %d: %w", address, err)
+	}
+	if err := a.users.show(dir); err != nil {
+		return "", errors.Join(fmt.Errorf("show the layer on disk %d to the pod's users: %w", address, err), unix.Unmount(dir, unix.MNT_DETACH))
 	}
 	a.layers[address] = dir
 	return dir, nil

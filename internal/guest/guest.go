@@ -35,6 +35,7 @@ type agent struct {
 	volumes    map[string]*volume
 	layers     map[uint32]string // disks that are mounted, and where
 	holder     *process          // keeps the shared PID namespace, if any
+	users      users
 }
 
 // Run is the whole life of the machine. It returns only with an error.

@@ -51,6 +51,7 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 	oomScore(p, &c.spec.Process)
 	p.NewCgroupView()
 	p.PrivateMounts()
+	a.users.owner(p)
 	p.PivotRoot(c.root.path)
 	if held, err = a.mounts(p, c); err != nil {
 		return nil, release, err
@@ -64,6 +65,8 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 		p.WriteFile("/proc/sys/"+strings.ReplaceAll(s.Name, ".", "/"), s.Value)
 	}
 	restrict(p, c.spec)
+	prepare(p, &c.spec.Process)
+	a.users.enter(p, true)
 	a.become(p, &c.spec.Process)
 	return p, release, nil
 }
@@ -161,7 +164,7 @@ var defaultDevices = []struct {
 
 func (a *agent) devices(p *launch.Program, c *container) (trees, error) {
 	for _, d := range defaultDevices {
-		p.MakeDevice("/dev/"+d.name, unix.S_IFCHR|0o666, d.major, d.minor, 0, 0)
+		p.MakeDevice("/dev/"+d.name, unix.S_IFCHR|0o666, d.major, d.minor, a.users.uid(0), a.users.gid(0))
 	}
 	for _, l := range [][2]string{
 		{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
@@ -179,7 +182,7 @@ func (a *agent) devices(p *launch.Program, c *container) (trees, error) {
 			mode = unix.S_IFBLK | d.Mode&0o777
 		}
 		p.MakeFolder(path.Dir(path.Clean("/" + d.Path)))
-		p.MakeDevice(path.Clean("/"+d.Path), mode, major, minor, d.UID, d.GID)
+		p.MakeDevice(path.Clean("/"+d.Path), mode, major, minor, a.users.uid(d.UID), a.users.gid(d.GID))
 	}
 	if c.init.files.tty == nil {
 		return nil, nil
@@ -226,8 +229,8 @@ func restrict(p *launch.Program, spec *wire.Container) {
 	}
 }
 
-// become turns the child into the program it is for.
-func (a *agent) become(p *launch.Program, spec *wire.Process) {
+// prepare sets what the process keeps and may not be allowed to set later.
+func prepare(p *launch.Program, spec *wire.Process) {
 	dir := path.Clean("/" + spec.Dir)
 	p.MakeFolder(dir)
 	p.WorkIn(dir)
@@ -236,6 +239,10 @@ func (a *agent) become(p *launch.Program, spec *wire.Process) {
 	for _, l := range spec.Limits {
 		p.Limit(l.Kind, l.Soft, l.Hard)
 	}
+}
+
+// become turns the child into the program it is for.
+func (a *agent) become(p *launch.Program, spec *wire.Process) {
 	p.Drop(launch.Privileges{
 		UID: spec.UID, GID: spec.GID, Groups: spec.Groups,
 		NoNewPrivs: spec.NoNewPrivs, Seccomp: spec.Seccomp,
@@ -292,6 +299,9 @@ func (a *agent) extraProgram(c *container, spec *wire.Process, s *stdio, pidfd i
 	files(p, s)
 	oomScore(p, spec)
 	p.Join(pidfd, unix.CLONE_NEWNS|unix.CLONE_NEWIPC|unix.CLONE_NEWUTS|unix.CLONE_NEWCGROUP)
+	a.users.owner(p)
+	prepare(p, spec)
+	a.users.enter(p, false)
 	a.become(p, spec)
 	return p, func() { group.Close() }, nil
 }

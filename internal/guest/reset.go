@@ -37,7 +37,7 @@ func (a *agent) reset(*wire.Empty) (*wire.Empty, error) {
 		errs = append(errs, os.Remove(dir))
 		delete(a.layers, address)
 	}
-	return &wire.Empty{}, errors.Join(append(errs, disconnect())...)
+	return &wire.Empty{}, errors.Join(append(errs, a.makeUsers(wire.Users{}), disconnect())...)
 }
 
 // disconnect takes the addresses, and with them the routes, off all network

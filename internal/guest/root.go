@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,10 +35,10 @@ func (a *agent) makeRoot(id string, root wire.Root) (_ *rootfs, err error) {
 	if err := os.MkdirAll(writable, 0o700); err != nil {
 		return nil, err
 	}
-	if err := r.mount("tmpfs", writable, "tmpfs", unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d", root.Size)); err != nil {
+	if err := r.mount("tmpfs", writable, "tmpfs", unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d,uid=%d,gid=%d", root.Size, a.users.uid(0), a.users.gid(0))); err != nil {
 		return nil, err
 	}
-	if err := r.terminals(); err != nil {
+	if err := r.terminals(a.users.gid(terminalGroup)); err != nil {
 		return nil, err
 	}
 	if len(root.Layers) == 0 {
@@ -51,14 +52,23 @@ func (a *agent) makeRoot(id string, root wire.Root) (_ *rootfs, err error) {
 	return r, r.overlay(writable, lower)
 }
 
+// terminalGroup may write to others' terminals, as everywhere.
+const terminalGroup = 5
+
 // terminals makes the container's own set of pseudo-terminals, which the agent
 // opens and the container mounts.
-func (r *rootfs) terminals() error {
+func (r *rootfs) terminals(group uint32) error {
 	r.pts = filepath.Join(r.dir, "pts")
 	if err := os.Mkdir(r.pts, 0o755); err != nil {
 		return err
 	}
-	return r.mount("devpts", r.pts, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+	options := "newinstance,ptmxmode=0666,mode=0620"
+	// This file system reads no larger numbers; a terminal then has the group of
+	// whoever opens it.
+	if group <= math.MaxInt32 {
+		options += fmt.Sprintf(",gid=%d", group)
+	}
+	return r.mount("devpts", r.pts, "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, options)
 }
 
 func (r *rootfs) overlay(writable string, lower []string) error {

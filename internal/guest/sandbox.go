@@ -40,6 +40,9 @@ func (a *agent) configure(s *wire.Sandbox) (*wire.Guest, error) {
 			return nil, err
 		}
 	}
+	if err := a.makeUsers(s.Users); err != nil {
+		return nil, fmt.Errorf("make the pod's user namespace: %w", err)
+	}
 	if err := errors.Join(useCPUs(s.CPUs), a.makeShm(s.ShmSize)); err != nil {
 		return nil, err
 	}
@@ -59,6 +62,7 @@ func useCPUs(count uint32) error {
 // makeShm makes the pod's /dev/shm.
 func (a *agent) makeShm(size uint64) error {
 	v := &wire.Volume{ID: shmVolume, Kind: wire.Scratch, Size: size, Mode: 0o1777}
+	a.users.own(v)
 	made := &volume{kind: v.Kind, path: filepath.Join(volumesDir, shmVolume)}
 	if err := a.makeVolume(made, v); err != nil {
 		return fmt.Errorf("make shared memory: %w", err)

@@ -27,8 +27,9 @@ type stdio struct {
 }
 
 // newStdio makes what p asks for. pts is where the container's
-// pseudo-terminals are.
-func newStdio(p *wire.Process, pts string) (_ *stdio, err error) {
+// pseudo-terminals are, owner the machine's user that p runs as: it may open
+// its files anew, by names such as /dev/stdout.
+func newStdio(p *wire.Process, pts string, owner uint32) (_ *stdio, err error) {
 	s := &stdio{}
 	defer func() {
 		if err != nil {
@@ -36,33 +37,39 @@ func newStdio(p *wire.Process, pts string) (_ *stdio, err error) {
 		}
 	}()
 	if p.Terminal {
-		return s, s.openTerminal(p, pts)
+		return s, s.openTerminal(p, pts, owner)
 	}
-	if s.child[0], s.in, err = pipe(p.Stdin, false); err != nil {
+	if s.child[0], s.in, err = pipe(p.Stdin, false, owner); err != nil {
 		return nil, err
 	}
-	if s.child[1], s.out, err = pipe(p.Stdout, true); err != nil {
+	if s.child[1], s.out, err = pipe(p.Stdout, true, owner); err != nil {
 		return nil, err
 	}
-	s.child[2], s.err, err = pipe(p.Stderr, true)
+	s.child[2], s.err, err = pipe(p.Stderr, true, owner)
 	return s, err
 }
 
 // pipe makes one standard file: the process's end and the agent's. Unwanted,
 // it is /dev/null.
-func pipe(wanted, output bool) (child, agent *os.File, err error) {
+func pipe(wanted, output bool, owner uint32) (child, agent *os.File, err error) {
 	if !wanted {
 		child, err = os.OpenFile("/dev/null", os.O_RDWR, 0)
 		return child, nil, err
 	}
 	r, w, err := os.Pipe()
-	if output {
-		return w, r, err
+	if err != nil {
+		return nil, nil, err
 	}
-	return r, w, err
+	if err := w.Chown(int(owner), -1); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("give a pipe to the user: %w", err), r.Close(), w.Close())
+	}
+	if output {
+		return w, r, nil
+	}
+	return r, w, nil
 }
 
-func (s *stdio) openTerminal(p *wire.Process, pts string) error {
+func (s *stdio) openTerminal(p *wire.Process, pts string, owner uint32) error {
 	fd, err := unix.Open(filepath.Join(pts, "ptmx"), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open a terminal: %w", err)
@@ -78,7 +85,7 @@ func (s *stdio) openTerminal(p *wire.Process, pts string) error {
 	}
 	end := os.NewFile(peer, "tty")
 	s.child = [3]*os.File{end, end, end}
-	if err := end.Chown(int(p.UID), -1); err != nil {
+	if err := end.Chown(int(owner), -1); err != nil {
 		return fmt.Errorf("give the terminal to the user: %w", err)
 	}
 	s.in, s.out = s.tty, s.tty

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -31,6 +32,7 @@ func (a *agent) putVolume(v *wire.Volume) (*wire.Empty, error) {
 	if err := valid(v.ID); err != nil {
 		return nil, err
 	}
+	a.users.own(v)
 	made, exists := a.volumes[v.ID]
 	if exists && made.kind != v.Kind {
 		return nil, fmt.Errorf("%w: volume %s is of another kind", errdefs.ErrAlreadyExists, v.ID)
@@ -145,6 +147,9 @@ func put(path string, e *wire.Entry) error {
 		if err := os.Symlink(string(e.Data), temporary); err != nil {
 			return err
 		}
+		if err := os.Lchown(temporary, int(e.UID), int(e.GID)); err != nil {
+			return err
+		}
 		return os.Rename(temporary, path)
 	case wire.File:
 		temporary := path + ".new"
@@ -222,7 +227,7 @@ func (a *agent) volumeTree(m wire.Mount) (_ int, err error) {
 }
 
 // makeInner makes a folder in a volume, as the kubelet did in the host's: with
-// the volume's own permissions, and so for those who may use the volume. What
+// the volume's own permissions and owner, and so for those who may use it. What
 // cannot be made is found missing by who opens it.
 func makeInner(volume, inner string) {
 	root, err := os.OpenRoot(volume)
@@ -238,6 +243,8 @@ func makeInner(volume, inner string) {
 	for part := range strings.SplitSeq(filepath.Clean(inner), "/") {
 		made = filepath.Join(made, part)
 		if root.Mkdir(made, 0o700) == nil {
+			owner := info.Sys().(*syscall.Stat_t)
+			_ = root.Lchown(made, int(owner.Uid), int(owner.Gid))
 			_ = root.Chmod(made, info.Mode())
 		}
 	}

@@ -9,6 +9,7 @@ type Sandbox struct {
 	Sysctls  []Pair
 	ShmSize  uint64 // bytes of the /dev/shm that containers share
 	CPUs     uint32 // processors to use, of those that the machine has
+	Users    Users
 }
 
 func (m *Sandbox) fields(c *coder) {
@@ -19,6 +20,26 @@ func (m *Sandbox) fields(c *coder) {
 	pairs(c, &m.Sysctls)
 	c.uint64(&m.ShmSize)
 	c.uint32(&m.CPUs)
+	m.Users.fields(c)
+}
+
+// Users are what users and groups the pod's containers have, if not the
+// machine's: the ranges of a user namespace of the pod's own.
+type Users struct{ UIDs, GIDs []IDRange }
+
+func (m *Users) fields(c *coder) {
+	list(c, &m.UIDs, func(c *coder, v *IDRange) { v.fields(c) })
+	list(c, &m.GIDs, func(c *coder, v *IDRange) { v.fields(c) })
+}
+
+// IDRange is Size identities from Inside on, as the pod sees them, which are
+// those of the machine from Outside on.
+type IDRange struct{ Inside, Outside, Size uint32 }
+
+func (m *IDRange) fields(c *coder) {
+	c.uint32(&m.Inside)
+	c.uint32(&m.Outside)
+	c.uint32(&m.Size)
 }
 
 // Link is a network interface, which is found by the hardware address that the

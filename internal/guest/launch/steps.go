@@ -105,6 +105,28 @@ func (p *Program) Join(pidfd int, namespaces Namespaces) {
 	p.add("enter the container's namespaces", unix.SYS_SETNS, uintptr(pidfd), uintptr(namespaces))
 }
 
+// MakeFor makes what the process makes from here on, files and file systems,
+// belong to uid and gid. It stays root otherwise, with all capabilities.
+func (p *Program) MakeFor(uid, gid uint32) {
+	p.add("make files for a group", unix.SYS_SETFSGID, uintptr(gid))
+	p.add("make files for a user", unix.SYS_SETFSUID, uintptr(uid))
+	// Those over files have gone with the user.
+	all := ^uint64(0)
+	p.capabilities(Privileges{Effective: all, Permitted: all}, -1)
+}
+
+// EnterUsers enters the user namespace that the file descriptor is, with all
+// capabilities there and none elsewhere.
+func (p *Program) EnterUsers(namespace int) {
+	p.add("enter the user namespace", unix.SYS_SETNS, uintptr(namespace), unix.CLONE_NEWUSER)
+}
+
+// OwnMounts makes the mounts belong to the user namespace that the process is
+// in, which may add to them but not take away what hides or protects others.
+func (p *Program) OwnMounts() {
+	p.add("make a mount namespace", unix.SYS_UNSHARE, unix.CLONE_NEWNS)
+}
+
 // Files makes the process's files 0, 1 and 2 of three descriptors above 2.
 func (p *Program) Files(in, out, err int) {
 	for target, fd := range [3]int{in, out, err} {

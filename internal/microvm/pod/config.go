@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"redoubt.dev/redoubt/internal/microvm/kvm"
+	"redoubt.dev/redoubt/internal/microvm/spec"
 	"redoubt.dev/redoubt/internal/microvm/template"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
 	"redoubt.dev/redoubt/internal/microvm/vmm/qemu"
@@ -104,6 +105,11 @@ func (c *Config) namespaces(s *specs.Spec) error {
 			c.NetNS = n.Path
 		}
 	}
+	users, err := spec.Users(s)
+	if err != nil {
+		return err
+	}
+	c.Sandbox.Users = users
 	for name, value := range s.Linux.Sysctl {
 		c.Sandbox.Sysctls = append(c.Sandbox.Sysctls, wire.Pair{Name: name, Value: value})
 	}

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/network"
@@ -51,6 +53,7 @@ type Pod struct {
 	life    context.Context // ends with the pod
 	stop    context.CancelFunc
 	cgroup  string
+	users   wire.Users
 
 	ready   chan struct{} // closed once what follows is set
 	session *wire.Session
@@ -119,7 +122,7 @@ func newPod(ctx context.Context, machine vmm.Machine, c Config) (*Pod, error) {
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	return &Pod{
-		machine: machine, volumes: watcher, life: life, stop: stop, cgroup: c.Cgroup, shape: c.Shape,
+		machine: machine, volumes: watcher, life: life, stop: stop, cgroup: c.Cgroup, users: c.Sandbox.Users, shape: c.Shape,
 		ready: make(chan struct{}), disks: newDisks(machine),
 	}, nil
 }
@@ -212,6 +215,15 @@ func (p *Pod) events(ctx context.Context, on func(wire.Event)) {
 		}
 		on(*e)
 	}
+}
+
+// Check refuses a container that is not of the pod's users: a user namespace is
+// a pod's, not a container's.
+func (p *Pod) Check(users wire.Users) error {
+	if !slices.Equal(users.UIDs, p.users.UIDs) || !slices.Equal(users.GIDs, p.users.GIDs) {
+		return fmt.Errorf("%w: hostUsers: the container's users are not its pod's", errdefs.ErrInvalidArgument)
+	}
+	return nil
 }
 
 // PID is the machine's process.

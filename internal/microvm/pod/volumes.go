@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -54,6 +55,9 @@ func (p *Pod) put(ctx context.Context, plan volume.Plan) error {
 		return nil
 	}
 	if plan.Kind == wire.Share {
+		if len(p.users.UIDs) > 0 {
+			return fmt.Errorf("%w: hostUsers: false: a folder of the host cannot be shown to a microVM's containers under other owners; leave hostUsers out or use another RuntimeClass", errdefs.ErrInvalidArgument)
+		}
 		return p.shares.once(plan.ID, func() error { return p.share(ctx, plan) })
 	}
 	if plan.Kind == wire.Copy {

@@ -254,10 +254,14 @@ func (Manager) Info(context.Context, io.Reader) (*types.RuntimeInfo, error) {
 }
 
 // abilities are those that containerd asks for by name: without "rro" it
-// refuses recursive read-only mounts. User namespaces are not among them: no
-// user of a guest is one of the host's anyway.
+// refuses recursive read-only mounts, without the user namespace and mounts that
+// show other owners it refuses pods that want users of their own.
 var abilities = features.Features{
 	OCIVersionMin: "1.0.0",
 	OCIVersionMax: specs.Version,
 	MountOptions:  []string{"bind", "nodev", "noexec", "nosuid", "private", "rbind", "ro", "rprivate", "rro", "rslave", "rw", "slave"},
+	Linux: &features.Linux{
+		Namespaces:      []string{string(specs.IPCNamespace), string(specs.MountNamespace), string(specs.NetworkNamespace), string(specs.PIDNamespace), string(specs.UserNamespace), string(specs.UTSNamespace)},
+		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: new(true)}},
+	},
 }

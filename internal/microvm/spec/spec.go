@@ -89,8 +89,6 @@ func namespaces(c *wire.Container, s *specs.Spec) error {
 			c.PodUTS = shared
 		case specs.NetworkNamespace:
 			network = true
-		case specs.UserNamespace:
-			return fmt.Errorf("%w: hostUsers: false cannot be had in a microVM, whose users are never the host's; leave it out", errdefs.ErrInvalidArgument)
 		}
 	}
 	switch {

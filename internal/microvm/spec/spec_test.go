@@ -53,7 +53,6 @@ func TestContainerRefuses(t *testing.T) {
 	for name, s := range map[string]*specs.Spec{
 		"host network":       pod(specs.PIDNamespace),
 		"host processes":     pod(specs.NetworkNamespace),
-		"user namespace":     pod(specs.NetworkNamespace, specs.PIDNamespace, specs.UserNamespace),
 		"network filesystem": odd,
 		"unknown capability": unknown,
 	} {

@@ -163,6 +163,13 @@ func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *contai
 	if err != nil {
 		return err
 	}
+	users, err := spec.Users(c.spec)
+	if err != nil {
+		return err
+	}
+	if err := machine.Check(users); err != nil {
+		return err
+	}
 	session, err := machine.Session(ctx)
 	if err != nil {
 		return err

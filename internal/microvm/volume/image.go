@@ -30,7 +30,7 @@ func image(m specs.Mount) (Plan, error) {
 	root := imageRoot(m.Source)
 	files := layersOf(root, mounts)
 	if len(files) == 0 {
-		return Plan{}, fmt.Errorf("%w: volume at %s: a microVM takes images of containerd's erofs snapshotter only; set snapshotter = \"erofs\" for the runtime",
+		return Plan{}, fmt.Errorf("%w: volume at %s: a microVM takes images of containerd's erofs snapshotter only, and not with hostUsers: false; set snapshotter = \"erofs\" for the runtime, or leave hostUsers out",
 			errdefs.ErrFailedPrecondition, m.Destination)
 	}
 	inner, err := filepath.Rel(root, m.Source)
