@@ -62,6 +62,10 @@ func (b *boot) writeAuthentication() error {
 	})
 }
 
+// fullDisk is how much of a disk, or of its files, is free when the kubelet starts
+// to evict pods.
+const fullDisk = "5%"
+
 func (b *boot) writeKubelet() error {
 	return b.writeJSON("kubelet.json", map[string]any{
 		"apiVersion":               "kubelet.config.k8s.io/v1beta1",
@@ -86,12 +90,20 @@ func (b *boot) writeKubelet() error {
 		"podLogsDir":               b.inst.Data("logs", "pods"),
 		"volumePluginDir":          b.inst.Data("kubelet", "volume-plugins"),
 		"serializeImagePulls":      false,
-		"maxPods":                  1000,
-		"podPidsLimit":             4096,
-		"tlsCipherSuites":          strings.Split(ciphers, ","),
-		"enableProfilingHandler":   false,
-		"eventRecordQPS":           0,
-		"registryPullQPS":          0,
+		// Somebody's own machine has a fuller disk than a cluster's node: the
+		// defaults, 15 % for images, would evict pods from one that works.
+		"evictionHard": map[string]string{
+			"memory.available": "100Mi", "nodefs.available": fullDisk, "imagefs.available": fullDisk,
+			"nodefs.inodesFree": fullDisk, "imagefs.inodesFree": fullDisk,
+		},
+		"imageGCHighThresholdPercent": 95,
+		"imageGCLowThresholdPercent":  90,
+		"maxPods":                     1000,
+		"podPidsLimit":                4096,
+		"tlsCipherSuites":             strings.Split(ciphers, ","),
+		"enableProfilingHandler":      false,
+		"eventRecordQPS":              0,
+		"registryPullQPS":             0,
 	})
 }
 
