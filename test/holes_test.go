@@ -37,7 +37,7 @@ func throughout(t *testing.T, f func(t *testing.T, class, ns string)) {
 
 // TestHostileImages runs images that were made to reach the node.
 func TestHostileImages(t *testing.T) {
-	d := newDecoy(t)
+	d, setting := newDecoy(t), corePattern(t)
 	up := strings.Repeat("/..", 12) + string(d)
 	program := filepath.Join(string(d), "program") // what labels and annotations name; it would leave a trace
 	link := func(name, target string) tar.Header {
@@ -78,7 +78,7 @@ func TestHostileImages(t *testing.T) {
 	if err := d.untouched(); err != nil {
 		t.Fatalf("an image was stored, and %v", err)
 	}
-	inEveryClass(t, func(t *testing.T, class, ns string) {
+	throughout(t, func(t *testing.T, class, ns string) {
 		own := newDecoy(t)
 		control := fates(t, create(t, ns, own.given(class, own.reach())))
 		if !strings.Contains(control["idle"], secretOfTheNode) || own.untouched() == nil {
@@ -92,11 +92,27 @@ func TestHostileImages(t *testing.T) {
 				Name: name, Image: image, ImagePullPolicy: corev1.PullNever, Command: []string{"/bin/sh", "-c", d.reach()},
 			})
 		}
-		// CVE-2024-21626: working folders that are open files of the runtime.
-		for n := 3; n <= 10; n++ {
+		// CVE-2024-21626: working folders that are open files of the runtime, which
+		// has more of them where it is the node's.
+		files := 10
+		if class == "runc" {
+			files = 64
+		}
+		for n := 3; n <= files; n++ {
 			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
 				Name: fmt.Sprintf("fd-%d", n), Image: shellImage, ImagePullPolicy: corev1.PullNever,
 				WorkingDir: fmt.Sprintf("/proc/self/fd/%d", n), Command: []string{"/bin/sh", "-c", d.reach()},
+			})
+		}
+		// CVE-2025-52881: volumes in the place of files that the runtime itself
+		// writes to, with links that lead elsewhere.
+		pod.Spec.Volumes = []corev1.Volume{{Name: "own", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+		for i, place := range []string{"/proc", "/proc/self", "/proc/self/attr", "/proc/sys", "/sys", "/sys/fs/cgroup", "/dev", "/dev/pts"} {
+			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+				Name: fmt.Sprintf("over-%d", i), Image: shellImage, ImagePullPolicy: corev1.PullNever,
+				VolumeMounts: []corev1.VolumeMount{{Name: "own", MountPath: place}},
+				Command: []string{"/bin/sh", "-c", fmt.Sprintf(`{ mkdir -p %[1]s/self/attr %[1]s/sys/kernel; for name in attr/exec self/attr/exec exec kernel/core_pattern sys/kernel/core_pattern null 0; do
+					ln -s /proc/sys/kernel/core_pattern %[1]s/$name; done; } 2>/dev/null; %[2]s`, place, d.reach())},
 			})
 		}
 		for name, said := range fates(t, create(t, ns, pod)) {
@@ -111,6 +127,19 @@ func TestHostileImages(t *testing.T) {
 			t.Errorf("after the images ran, %v", err)
 		}
 	})
+	if now := corePattern(t); now != setting {
+		t.Errorf("the node's setting was %q, and is %q", setting, now)
+	}
+}
+
+// corePattern is the setting of the node's that runs a program of its choice.
+func corePattern(t *testing.T) string {
+	t.Helper()
+	now, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(now)
 }
 
 // TestUserBeyondNumbers is CVE-2024-40635: a user whose number overflows is not

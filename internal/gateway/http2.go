@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -31,6 +33,8 @@ func newHTTP2Server(handler http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		// A line for whatever a client does wrong is a log that clients fill.
+		ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			h := c.(handed)
 			return proxy.WithClient(ctx, h.public, h.scheme)
