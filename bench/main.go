@@ -6,9 +6,10 @@
 //	go run ./bench -only startup,pod    some of it
 //	go run ./bench -list                what there is
 //
-// Models need no platform, no root and no time but the processor's:
+// Some need no platform and no root:
 //
 //	go run ./bench -only simulate -trace load.csv
+//	go run ./bench -only calls
 package main
 
 import (
@@ -29,6 +30,7 @@ import (
 
 	"redoubt.dev/redoubt/bench/admission"
 	"redoubt.dev/redoubt/bench/boot"
+	"redoubt.dev/redoubt/bench/calls"
 	"redoubt.dev/redoubt/bench/faults"
 	"redoubt.dev/redoubt/bench/footprint"
 	"redoubt.dev/redoubt/bench/gateway"
@@ -52,11 +54,14 @@ type suite struct {
 	run         func(context.Context, *platform.Platform) ([]measure.Result, error)
 }
 
-// models measure no machine: they run first, boot nothing, print what they
-// found out themselves and add nothing to the results.
+// models need no platform: they run first and boot nothing. The simulator prints
+// what it found out itself, and has no results.
 var models = []suite{
 	{"simulate", "the autoscaler against loads of up to 1,000 pods, in virtual time", func(ctx context.Context, _ *platform.Platform) ([]measure.Result, error) {
 		return nil, simulate.Run(ctx, os.Stdout, *trace)
+	}},
+	{"calls", "a warm call of a function, beside the smallest server of its language", func(ctx context.Context, _ *platform.Platform) ([]measure.Result, error) {
+		return calls.Run(ctx)
 	}},
 }
 
@@ -108,8 +113,9 @@ func run(ctx context.Context, only, out string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := measureAll(ctx, nil, models, wanted); err != nil || !needsPlatform(wanted) {
-		return err
+	results, err := measureAll(ctx, nil, models, wanted)
+	if err != nil || !needsPlatform(wanted) {
+		return errors.Join(err, report(results, out))
 	}
 	p, err := platform.New()
 	if err != nil {
@@ -124,9 +130,17 @@ func run(ctx context.Context, only, out string) (err error) {
 			return err
 		}
 	}
-	results, err := measureAll(ctx, p, suites, wanted)
+	more, err := measureAll(ctx, p, suites, wanted)
 	// What was measured before a failure is worth keeping.
-	return errors.Join(err, measure.Table(os.Stdout, results), measure.NewRun(results).Save(out), say("\nResults are in %s\n", out))
+	return errors.Join(err, report(append(results, more...), out))
+}
+
+// report prints and keeps results, if there are any.
+func report(results []measure.Result, out string) error {
+	if len(results) == 0 {
+		return nil
+	}
+	return errors.Join(measure.Table(os.Stdout, results), measure.NewRun(results).Save(out), say("\nResults are in %s\n", out))
 }
 
 func measureAll(ctx context.Context, p *platform.Platform, of []suite, wanted map[string]bool) ([]measure.Result, error) {

@@ -811,6 +811,47 @@ func TestWhatCannotBeLoadedIsExplained(t *testing.T) {
 	})
 }
 
+// A process makes calls as long as it can; what ends it between two of them, or
+// with one, harms no other.
+func TestProcessesAreUsedAgain(t *testing.T) {
+	const source = `
+import os, threading, time
+def run(event, context):
+    if event["data"] == "leave": os._exit(3)
+    if event["data"] == "exit": raise SystemExit
+    if event["data"] == "later": threading.Timer(0.05, os._exit, [3]).start()
+    return str(os.getpid())
+`
+	r, _ := Get("python3")
+	s := start(t, r, source, "run", patient)
+	call := func(data string) (status int, process string) { return s.call(t, "run", "text/plain", data) }
+	_, first := call("")
+	if _, next := call(""); next != first {
+		t.Errorf("the second call had process %s, the first %s", next, first)
+	}
+	for _, data := range []string{"leave", "exit"} {
+		if status, got := call(data); status != 500 {
+			t.Errorf("%s: %d %s", data, status, got)
+		}
+		if status, next := call(""); status != 200 || next == first {
+			t.Errorf("after %s: %d, process %s as before", data, status, next)
+		} else {
+			first = next
+		}
+	}
+	call("later")
+	for deadline := 1000; ; deadline-- {
+		status, next := call("") // in the same process until that ends, or ends with it
+		if next != first && status == 200 {
+			return
+		}
+		if deadline == 0 {
+			t.Fatal("a process that has ended is still used")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // The talk's function was written for Python 2.
 func TestPython2SourceIsExplained(t *testing.T) {
 	r, _ := Get("python3")

@@ -12,6 +12,7 @@ import (
 
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
+	"redoubt.dev/redoubt/bench/wrk"
 )
 
 const (
@@ -67,7 +68,7 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 }
 
 // samples are what wrk said, by subject.
-type samples map[string][]sample
+type samples map[string][]wrk.Sample
 
 // load measures every way several times, in turn.
 func load(ctx context.Context, ns string, ways []subject, host string, connections int) (samples, error) {
@@ -81,7 +82,7 @@ func load(ctx context.Context, ns string, ways []subject, host string, connectio
 		if !record {
 			duration = time.Second // enough to warm up
 		}
-		s, err := wrk(ctx, ns, addresses[name], host, connections, duration)
+		s, err := wrk.Run(ctx, ns, addresses[name], host, connections, duration)
 		if err == nil && record {
 			all[name] = append(all[name], s)
 		}
@@ -93,7 +94,7 @@ func load(ctx context.Context, ns string, ways []subject, host string, connectio
 func (a samples) results(name, at string) []measure.Result {
 	var rates, middles, worst []float64
 	for _, s := range a[name] {
-		rates, middles, worst = append(rates, s.rate), append(middles, s.p50), append(worst, s.p99)
+		rates, middles, worst = append(rates, s.Rate), append(middles, s.P50), append(worst, s.P99)
 	}
 	return []measure.Result{
 		measure.Of(suite, name, "requests, "+at, "/s", rates...),
@@ -106,7 +107,7 @@ func (a samples) results(name, at string) []measure.Result {
 func (a samples) added(name, to string) []float64 {
 	var all []float64
 	for i, s := range a[name] {
-		all = append(all, s.p50-a[to][i].p50)
+		all = append(all, s.P50-a[to][i].P50)
 	}
 	return all
 }

@@ -19,7 +19,7 @@ type Result struct {
 	Suite   string `json:"suite"`
 	Subject string `json:"subject"`
 	Metric  string `json:"metric"`
-	// Unit is "ms", "MB" (a million bytes), "kB" (a thousand), "MiB", "m" (thousandths of a
+	// Unit is "ms", "us" (a thousandth of it), "MB" (a million bytes), "kB" (a thousand), "MiB", "m" (thousandths of a
 	// processor), "%" or "/s".
 	Unit string `json:"unit"`
 	// Samples is how many values P50 and P95 are of; with one, they are equal.

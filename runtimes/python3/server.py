@@ -1,9 +1,10 @@
 """Runs one Python function behind HTTP.
 
-The function's module is loaded once. Every call runs in a process of its own,
-forked from this one: calls are parallel, one that runs past its time is
-really stopped, and one that exits or crashes takes nobody with it. What the
-module sets up when it is loaded is shared; what a call changes is not.
+The function's module is loaded once. Every call has a process for itself, a fork
+of one that has loaded it: calls are parallel, one that runs past its time is
+really stopped, and one that exits or crashes takes nobody with it. The process of
+a call that has returned makes others after it, so that a call costs no fork: what
+a call changes in the module, a later one may find or not.
 
 Started as a spare, it has no function until it is ordered to load one, once.
 """
@@ -12,12 +13,13 @@ import hmac
 import http.server
 import importlib.util
 import json
+import marshal
 import os
 import queue
-import select
 import signal
 import site
 import socket
+import struct
 import sys
 import threading
 import time
@@ -133,64 +135,174 @@ def is_event(result):
     return isinstance(result, dict) and all(isinstance(result.get(name), str) for name in ("specversion", "id", "source", "type"))
 
 
-def child(handler, event, out):
-    """Run the call and write its outcome; never returns."""
-    status, body, kind = 500, b"", "text/plain; charset=utf-8"
+KINDS = ["text/plain; charset=utf-8", "application/octet-stream", "application/json", EVENT]
+HEAD = struct.Struct("!HBBQ")  # an outcome: status, kind, whether the worker goes on, length
+
+
+def work(handler, sock):
+    """Make the calls that come, one after the other; never returns."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        body, kind = encode(handler(event, CONTEXT))
-        status = 200
-    except Exception as e:
-        traceback.print_exc()
-        body = f"the function failed: {type(e).__name__}: {e}\n".encode()
-    except SystemExit:
-        body = b"the function ended its process instead of returning\n"
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with os.fdopen(out, "wb") as f:
-            f.write(json.dumps([status, kind]).encode() + b"\n" + body)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        goes_on = True
+        while goes_on and (head := receive(sock, 4)):
+            event = marshal.loads(receive(sock, int.from_bytes(head, "big")))
+            status, body, kind, goes_on = run(handler, event)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sock.sendall(HEAD.pack(status, KINDS.index(kind), goes_on, len(body)) + body)
     finally:
         os._exit(0)
 
 
-def call(handler, event):
-    """Run one call in a process of its own."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read)
-        child(handler, event, write)
-    os.close(write)
+def run(handler, event):
+    """Make one call; return its outcome, and whether another may follow."""
     try:
-        return outcome(read, time.monotonic() + TIMEOUT)
+        return 200, *encode(handler(event, CONTEXT)), True
+    except Exception as e:
+        traceback.print_exc()
+        return 500, f"the function failed: {type(e).__name__}: {e}\n".encode(), KINDS[0], True
+    except SystemExit:
+        return 500, b"the function ended its process instead of returning\n", KINDS[0], False
+
+
+def receive(sock, size):
+    """Read that many bytes; nothing where the other side has gone."""
+    data = b""
+    while len(data) < size:
+        part = sock.recv(min(size - len(data), 1 << 20))
+        if not part:
+            return b""
+        data = data + part if data else part
+    return data
+
+
+def breed(handler, sock):
+    """Fork and end workers, as the server says; never returns.
+
+    This process has one thread and no connections, so that workers inherit
+    neither: nothing that others hold is held in them.
+    """
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        while order := receive(sock, 4):
+            if pid := int.from_bytes(order, "big"):
+                os.kill(pid, signal.SIGKILL)  # it is this process's until it is waited for
+                os.waitpid(pid, 0)
+                continue
+            ours, theirs = socket.socketpair()
+            try:
+                pid = os.fork()
+            except OSError:
+                pid = -1
+            if pid == 0:
+                sock.close()
+                ours.close()
+                work(handler, theirs)
+            socket.send_fds(sock, [pid.to_bytes(4, "big", signed=True)], [ours.fileno()])
+            ours.close()
+            theirs.close()
     finally:
-        os.close(read)
+        os._exit(0)
+
+
+class Worker:
+    """A process that makes calls, seen from the server."""
+
+    def __init__(self, pid, sock):
+        self.pid, self.sock = pid, sock
+        # The longest that it is waited for, by the kernel.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(TIMEOUT), int(TIMEOUT % 1 * 1e6)))
+
+    def alive(self):
+        """Whether it has not ended since its last call."""
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        os.waitpid(pid, 0)
+            self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return False  # nothing is to be read but the end
+        except BlockingIOError:
+            return True
+
+    def call(self, event):
+        """Return status, kind, whether it goes on, and the answer."""
+        data = marshal.dumps(event)
+        deadline = time.monotonic() + TIMEOUT
+        ended = Problem(500, "the function's process ended without an answer: it exited, crashed or ran out of memory")
+        try:
+            self.sock.sendall(len(data).to_bytes(4, "big") + data)
+            parts, size, wanted = [], 0, HEAD.size
+            while size < wanted:
+                part = self.sock.recv(1 << 20)
+                if not part:
+                    raise ended
+                if not parts and len(part) < HEAD.size:
+                    part += receive(self.sock, HEAD.size - len(part))
+                if not parts:
+                    status, kind, goes_on, length = HEAD.unpack_from(part)
+                    wanted += length
+                    if length > MAX_ANSWER:
+                        raise Problem(500, f"the function's answer is larger than {MAX_ANSWER >> 20} MiB")
+                parts.append(part)
+                size += len(part)
+                if size < wanted and time.monotonic() > deadline:
+                    raise BlockingIOError
+        except BlockingIOError:
+            raise Problem(408, f"the function did not answer within {TIMEOUT:g} seconds and was stopped") from None
+        except (ConnectionError, struct.error):
+            raise ended from None
+        return status, KINDS[kind], goes_on, b"".join(parts)[HEAD.size:]
 
 
-def outcome(read, deadline):
-    chunks, size = [], 0
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([read], [], [], left)[0]:
-            raise Problem(408, f"the function did not answer within {TIMEOUT:g} seconds and was stopped")
-        chunk = os.read(read, 1 << 16)
-        if not chunk:
-            break
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER:
-            raise Problem(500, f"the function's answer is larger than {MAX_ANSWER >> 20} MiB")
-    head, separator, body = b"".join(chunks).partition(b"\n")
-    if not separator:
-        raise Problem(500, "the function's process ended without an answer: it exited, crashed or ran out of memory")
-    status, kind = json.loads(head)
-    return status, kind, body
+class Workers:
+    """The workers: one for each call that runs, and some that wait for more."""
+
+    KEPT = 8
+
+    def __init__(self, handler, server):
+        self.lock, self.idle = threading.Lock(), []
+        self.breeder, theirs = socket.socketpair()
+        if os.fork() == 0:
+            self.breeder.close()
+            if server:
+                server.socket.close()
+            breed(handler, theirs)
+        theirs.close()
+
+    def call(self, event):
+        worker = self.take()
+        goes_on = False
+        try:
+            status, kind, goes_on, body = worker.call(event)
+            return status, kind, body
+        finally:
+            self.give(worker, goes_on)
+
+    def take(self):
+        with self.lock:
+            while self.idle:
+                worker = self.idle.pop()
+                if worker.alive():
+                    return worker
+                self.end(worker)
+            self.breeder.sendall(bytes(4))
+            data, fds, _, _ = socket.recv_fds(self.breeder, 4, 1)
+        if len(data) < 4 or not fds:
+            os._exit(1)  # without the breeder there are no calls: the node starts this anew
+        sock = socket.socket(fileno=fds[0])
+        pid = int.from_bytes(data, "big", signed=True)
+        if pid < 0:
+            sock.close()
+            raise Problem(500, "the call's process cannot be started: there are too many, or too little memory")
+        return Worker(pid, sock)
+
+    def give(self, worker, goes_on):
+        with self.lock:
+            if goes_on and len(self.idle) < self.KEPT:
+                return self.idle.append(worker)
+            self.end(worker)
+
+    def end(self, worker):
+        self.breeder.sendall(worker.pid.to_bytes(4, "big"))
+        worker.sock.close()
 
 
 class Spare:
@@ -233,7 +345,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Requests(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    handler = None
+    workers = None
     problem = None
     spare = None
     metrics = Metrics()
@@ -256,7 +368,7 @@ class Requests(http.server.BaseHTTPRequestHandler):
             event = self.event()  # in any case, or the next request begins with its body
             if self.problem:
                 raise self.problem
-            status, kind, body = call(self.handler, event)
+            status, kind, body = self.workers.call(event)
         except Problem as p:
             status, kind, body = p.status, "text/plain; charset=utf-8", (p.message + "\n").encode()
         seconds = time.monotonic() - started
@@ -277,18 +389,21 @@ class Requests(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = do_any
 
     def event(self):
+        headers = dict(self.headers)
+        lower = {name.lower(): value for name, value in headers.items()}
         body = self.body()
         data = body
         try:
             data = body.decode()
-            if self.headers.get_content_type() in ("application/json", EVENT) and data:
+            if data and lower.get("content-type", "").split(";")[0].strip().lower() in ("application/json", EVENT):
                 data = json.loads(data)
         except UnicodeDecodeError:
             pass  # not text: the function gets the bytes
         except ValueError as e:
             raise Problem(400, f"the body is not the JSON that its content type says: {e}") from e
+
         def header(name, attribute):  # Kubeless's, or else a CloudEvent's
-            return self.headers.get(name) or self.headers.get(attribute, "")
+            return lower.get(name) or lower.get(attribute, "")
 
         return {
             "data": data,
@@ -296,7 +411,7 @@ class Requests(http.server.BaseHTTPRequestHandler):
             "event-type": header("event-type", "ce-type"),
             "event-time": header("event-time", "ce-time"),
             "event-namespace": header("event-namespace", "ce-source"),
-            "extensions": {"request": {"method": self.command, "path": self.path, "headers": dict(self.headers)}},
+            "extensions": {"request": {"method": self.command, "path": self.path, "headers": headers}},
         }
 
     def body(self):
@@ -339,12 +454,8 @@ class Requests(http.server.BaseHTTPRequestHandler):
             self.rfile.readline(16)
 
     def answer(self, status, kind, body):
-        self.send_response_only(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        head = f"HTTP/1.1 {status} {self.responses[status][0]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        self.wfile.write(head if self.command == "HEAD" else head + body)
 
     def record(self, status, seconds, body):
         line = {"method": self.command, "path": self.path, "status": status, "seconds": round(seconds, 6),
@@ -357,10 +468,6 @@ class Requests(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def serve():
-    Server(("", PORT), Requests).serve_forever()
-
-
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     configure()
@@ -369,12 +476,13 @@ def main():
         # It listens at once. The function is loaded by this thread, as always:
         # some modules can be loaded in no other.
         Requests.spare = spare = Spare(digest)
-        listening = threading.Thread(target=serve)
+        server = Server(("", PORT), Requests)
+        listening = threading.Thread(target=server.serve_forever)
         listening.start()
         spare.wait()
         configure()
     try:
-        Requests.handler = staticmethod(load())
+        Requests.workers = Workers(load(), spare and server)
     except Problem as p:
         # The server runs all the same, and tells whoever calls.
         os.write(2, (p.message + "\n").encode())
@@ -383,7 +491,7 @@ def main():
         Requests.spare = None
         spare.loaded.set()
         return listening.join()
-    serve()
+    Server(("", PORT), Requests).serve_forever()
 
 
 if __name__ == "__main__":

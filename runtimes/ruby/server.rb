@@ -248,7 +248,9 @@ def main
     warn(problem.message)
   end
   server = WEBrick::HTTPServer.new(Port: PORT, BindAddress: '0.0.0.0', MaxClients: 1024, DoNotReverseLookup: true,
-                                   Logger: WEBrick::Log.new(File::NULL), AccessLog: [])
+                                   Logger: WEBrick::Log.new(File::NULL), AccessLog: [],
+                                   # It writes an answer in parts, none of which is to wait for the client.
+                                   AcceptCallback: ->(socket) { socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) })
   server.mount('/', Calls, handler, problem, Counters.new)
   trap(:TERM) { exit!(0) }
   server.start

@@ -1,4 +1,6 @@
-package gateway
+// Package wrk measures servers with wrk, which takes little of the processors that
+// they share.
+package wrk
 
 import (
 	"context"
@@ -13,20 +15,25 @@ import (
 	"redoubt.dev/redoubt/internal/cluster/netns"
 )
 
-// sample is one measurement: requests a second, and latencies in milliseconds.
-type sample struct{ rate, p50, p99 float64 }
+// Sample is one measurement: requests a second, and latencies in milliseconds.
+type Sample struct{ Rate, P50, P99 float64 }
 
-// wrk measures one way.
-func wrk(ctx context.Context, ns, address, host string, connections int, duration time.Duration) (sample, error) {
+// Run asks address with a host's name from a network namespace, or from this
+// process's own where ns is empty. Requests that fail are an error.
+func Run(ctx context.Context, ns, address, host string, connections int, duration time.Duration) (Sample, error) {
 	cmd := exec.CommandContext(ctx, "wrk", "--threads=1", fmt.Sprintf("--connections=%d", connections),
 		"--duration="+duration.String(), "--latency", "--header=Host: "+host, "http://"+address+"/")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := netns.Do(ns, cmd.Start); err != nil {
-		return sample{}, fmt.Errorf("start wrk (Debian package wrk): %w", err)
+	start := cmd.Start
+	if ns != "" {
+		start = func() error { return netns.Do(ns, cmd.Start) }
+	}
+	if err := start(); err != nil {
+		return Sample{}, fmt.Errorf("start wrk (Debian package wrk): %w", err)
 	}
 	if err := cmd.Wait(); err != nil {
-		return sample{}, fmt.Errorf("wrk: %w\n%s", err, out.String())
+		return Sample{}, fmt.Errorf("wrk: %w\n%s", err, out.String())
 	}
 	return read(out.String())
 }
@@ -39,24 +46,24 @@ var (
 
 // read takes the numbers from wrk's report. Requests that failed make all of
 // them worthless.
-func read(report string) (s sample, err error) {
+func read(report string) (s Sample, err error) {
 	if fault := faultLine.FindString(report); fault != "" {
-		return sample{}, fmt.Errorf("wrk: %s", fault)
+		return Sample{}, fmt.Errorf("wrk: %s", fault)
 	}
 	rate := rateLine.FindStringSubmatch(report)
 	latencies := latencyLine.FindAllStringSubmatch(report, -1)
 	if rate == nil || len(latencies) != 2 {
-		return sample{}, fmt.Errorf("wrk's report is not understood:\n%s", report)
+		return Sample{}, fmt.Errorf("wrk's report is not understood:\n%s", report)
 	}
-	s.rate, err = strconv.ParseFloat(rate[1], 64)
+	s.Rate, err = strconv.ParseFloat(rate[1], 64)
 	for _, l := range latencies {
 		value, failed := strconv.ParseFloat(l[2], 64)
 		err = errors.Join(err, failed)
 		value *= map[string]float64{"us": 0.001, "ms": 1, "s": 1000}[l[3]]
 		if l[1] == "50" {
-			s.p50 = value
+			s.P50 = value
 		} else {
-			s.p99 = value
+			s.P99 = value
 		}
 	}
 	return s, err

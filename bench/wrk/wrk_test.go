@@ -1,4 +1,4 @@
-package gateway
+package wrk
 
 import "testing"
 
@@ -15,7 +15,7 @@ Transfer/sec:      4.50MB
 `
 
 func TestRead(t *testing.T) {
-	if s, err := read(report); err != nil || s != (sample{35500.25, 0.78, 1500}) {
+	if s, err := read(report); err != nil || s != (Sample{35500.25, 0.78, 1500}) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if _, err := read(report + "  Non-2xx or 3xx responses: 7\n"); err == nil {
