@@ -147,7 +147,8 @@ func (s *Scaler) decideOne(ctx context.Context, key types.NamespacedName, waitin
 // decideAll decides for every revision and forgets those that are gone.
 func (s *Scaler) decideAll(ctx context.Context, now time.Time) {
 	var revisions serving.RevisionList
-	if err := s.Client.List(ctx, &revisions); err != nil {
+	// They are only read, and there may be many: no copies are made.
+	if err := s.Client.List(ctx, &revisions, client.UnsafeDisableDeepCopy); err != nil {
 		s.Log.Error(err, "list revisions")
 		return
 	}
@@ -190,7 +191,7 @@ const (
 func (s *Scaler) standings(ctx context.Context) (map[types.NamespacedName]standing, error) {
 	var routes serving.RouteList
 	var configs serving.ConfigurationList
-	if err := errors.Join(s.Client.List(ctx, &routes), s.Client.List(ctx, &configs)); err != nil {
+	if err := errors.Join(s.Client.List(ctx, &routes, client.UnsafeDisableDeepCopy), s.Client.List(ctx, &configs, client.UnsafeDisableDeepCopy)); err != nil {
 		return nil, err
 	}
 	found := map[types.NamespacedName]standing{}
@@ -223,32 +224,41 @@ func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, at standing,
 	case !hopeless(rev, at, now):
 		return nil
 	}
+	var starts []load.Start
+	if !waiting { // who waits is not kept waiting for them
+		starts = s.takeStarts(rev, now)
+	}
+	if want == *rev.Status.DesiredReplicas && len(starts) == 0 {
+		return nil
+	}
 	next := rev.DeepCopy()
-	news := !waiting && s.addStarts(next, now) // who waits is not kept waiting for them
+	addStarts(&next.Status, starts)
 	if want != *rev.Status.DesiredReplicas {
 		next.Status.DesiredReplicas = &want
 		s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
-	} else if !news {
-		return nil
 	}
 	return s.Client.Status().Patch(ctx, next, client.MergeFrom(rev))
 }
 
-// addStarts adds the cold starts that gateways told of since the last time.
-func (s *Scaler) addStarts(rev *serving.Revision, now time.Time) bool {
+// takeStarts are the cold starts that gateways told of since the last time.
+func (s *Scaler) takeStarts(rev *serving.Revision, now time.Time) []load.Start {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := s.tracker(client.ObjectKeyFromObject(rev), now)
 	starts := t.starts
 	t.starts = nil
-	s.mu.Unlock()
-	all := rev.Status.ColdStarts
+	return starts
+}
+
+// addStarts keeps the last of all cold starts.
+func addStarts(status *serving.RevisionStatus, starts []load.Start) {
+	all := status.ColdStarts
 	for _, start := range starts {
 		all = append(all, serving.ColdStart{
 			Time: metav1.NewMicroTime(start.At), Kind: string(start.Kind), Took: metav1.Duration{Duration: start.Took.Round(time.Microsecond)},
 		})
 	}
-	rev.Status.ColdStarts = all[max(len(all)-load.RecentStarts, 0):]
-	return len(starts) > 0
+	status.ColdStarts = all[max(len(all)-load.RecentStarts, 0):]
 }
 
 // hopeless says that a revision has failed, has had its time, and serves

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +26,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	servingv1 "redoubt.dev/redoubt/api/serving/v1"
@@ -157,8 +157,24 @@ func newManager(cfg *rest.Config, opts Options) (ctrl.Manager, error) {
 	)
 }
 
+// strip forgets what kubectl and the API server keep of an object's fields: half
+// of a small object, of which nothing is asked here. Patches say what has changed
+// since the object was read, so they leave it.
+func strip(o any) (any, error) {
+	object, err := meta.Accessor(o)
+	if err != nil {
+		return o, nil // it stands for one that was deleted
+	}
+	object.SetManagedFields(nil)
+	if annotations := object.GetAnnotations(); annotations[corev1.LastAppliedConfigAnnotation] != "" {
+		delete(annotations, corev1.LastAppliedConfigAnnotation)
+		object.SetAnnotations(annotations)
+	}
+	return o, nil
+}
+
 // cacheOptions keep in memory only what the controllers made themselves, and
-// nobody's field owners.
+// nothing of how objects came to be as they are.
 func cacheOptions() cache.Options {
 	has := func(label string) cache.ByObject {
 		r, err := labels.NewRequirement(label, selection.Exists, nil)
@@ -168,16 +184,15 @@ func cacheOptions() cache.Options {
 		return cache.ByObject{Label: labels.NewSelector().Add(*r)}
 	}
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: strip,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:                has(servingv1.RevisionUIDLabel),
-			&corev1.Service{}:            has(servingv1.RouteLabel),
-			&discoveryv1.EndpointSlice{}: has(servingv1.RouteLabel),
-			&corev1.ResourceQuota{}:      has(redoubt.TenantLabel),
-			&corev1.LimitRange{}:         has(redoubt.TenantLabel),
-			&rbacv1.RoleBinding{}:        {Field: fields.OneTermEqualSelector("metadata.name", tenant.Object)},
-			&redoubt.Invocation{}:        {Transform: trigger.StripInvocation},
-			&corev1.ConfigMap{}:          {Namespaces: map[string]cache.Config{class.Namespace: {}}},
+			&corev1.Pod{}:           has(servingv1.RevisionUIDLabel),
+			&corev1.Service{}:       has(servingv1.RouteLabel),
+			&corev1.ResourceQuota{}: has(redoubt.TenantLabel),
+			&corev1.LimitRange{}:    has(redoubt.TenantLabel),
+			&rbacv1.RoleBinding{}:   {Field: fields.OneTermEqualSelector("metadata.name", tenant.Object)},
+			&redoubt.Invocation{}:   {Transform: trigger.StripInvocation},
+			&corev1.ConfigMap{}:     {Namespaces: map[string]cache.Config{class.Namespace: {}}},
 		},
 	}
 }

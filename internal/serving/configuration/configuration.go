@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/serving/status"
 )
 
 type reconciler struct{ client client.Client }
@@ -47,6 +49,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := config.DeepCopy()
 	report(&config, rev, all.Items, err)
+	if wait := status.Wait(config.CreationTimestamp, before.Status.ObservedGeneration, config.Status.Conditions, time.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if !equality.Semantic.DeepEqual(before.Status, config.Status) {
 		if err := r.client.Status().Patch(ctx, &config, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err

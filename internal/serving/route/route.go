@@ -1,6 +1,6 @@
 // Package route resolves a Route's targets to revisions, and gives the route
-// its name inside the cluster: a Service of Kubernetes that leads to the
-// gateway.
+// its name inside the cluster: a Service of Kubernetes that is another name
+// for the gateway's.
 package route
 
 import (
@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/serving/status"
 )
 
 // Options say how routes are reached.
@@ -40,6 +40,9 @@ type reconciler struct {
 
 // Add registers the controller.
 func Add(mgr ctrl.Manager, opts Options) error {
+	if err := mgr.Add(&gateway{client: mgr.GetClient(), address: opts.Gateway, log: mgr.GetLogger().WithName("gateway-name")}); err != nil {
+		return err
+	}
 	r := &reconciler{client: mgr.GetClient(), opts: opts}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Route{}).
@@ -50,7 +53,8 @@ func Add(mgr ctrl.Manager, opts Options) error {
 // routesOf finds the routes that follow a configuration.
 func (r *reconciler) routesOf(ctx context.Context, config client.Object) []reconcile.Request {
 	var routes serving.RouteList
-	if err := r.client.List(ctx, &routes, client.InNamespace(config.GetNamespace())); err != nil {
+	// They are only read, and there may be many: no copies are made.
+	if err := r.client.List(ctx, &routes, client.InNamespace(config.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return nil
 	}
 	var requests []reconcile.Request
@@ -99,6 +103,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 	}
 	s.Conditions.Set(ready, now)
+	if wait := status.Wait(route.CreationTimestamp, before.Status.ObservedGeneration, s.Conditions, now.Time); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if equality.Semantic.DeepEqual(before.Status, route.Status) {
 		return ctrl.Result{RequeueAfter: again}, nil
 	}
@@ -205,22 +212,12 @@ func (r *reconciler) placeholder(ctx context.Context, route *serving.Route) erro
 		// Others write on a Service, too: what leads the world to it, for one.
 		// So nothing is taken off it, as in Knative.
 		svc.Labels, svc.Annotations = joined(svc.Labels, labels), joined(svc.Annotations, annotations)
+		svc.Spec.Type, svc.Spec.ExternalName = corev1.ServiceTypeExternalName, gatewayHost
+		svc.Spec.ClusterIP, svc.Spec.ClusterIPs = "", nil
 		if len(svc.Spec.Ports) != 1 {
-			svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
+			svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: gatewayPort, Protocol: corev1.ProtocolTCP}}
 		}
 		return controllerutil.SetControllerReference(route, svc, r.client.Scheme())
-	})
-	if err != nil {
-		return err
-	}
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: route.Namespace, Name: route.Name}}
-	_, err = controllerutil.CreateOrPatch(ctx, r.client, slice, func() error {
-		name, port, protocol := "http", int32(r.opts.Gateway.Port()), corev1.ProtocolTCP
-		slice.Labels = map[string]string{serving.RouteLabel: route.Name, discoveryv1.LabelServiceName: route.Name}
-		slice.AddressType = discoveryv1.AddressTypeIPv4
-		slice.Ports = []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &protocol}}
-		slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{r.opts.Gateway.Addr().String()}}}
-		return controllerutil.SetControllerReference(route, slice, r.client.Scheme())
 	})
 	return err
 }

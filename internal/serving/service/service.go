@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/serving/status"
 )
 
 type reconciler struct{ client client.Client }
@@ -39,6 +41,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := svc.DeepCopy()
 	failed := r.keep(ctx, &svc)
+	if wait := status.Wait(svc.CreationTimestamp, before.Status.ObservedGeneration, svc.Status.Conditions, time.Now()); failed == nil && wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	if !equality.Semantic.DeepEqual(before.Status, svc.Status) {
 		if err := r.client.Status().Patch(ctx, &svc, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err
