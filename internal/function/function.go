@@ -13,10 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -24,6 +21,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -34,7 +32,7 @@ type reconciler struct {
 
 // Add registers the controller.
 func Add(mgr ctrl.Manager) error {
-	builds, err := buildCache(mgr)
+	builds, err := kube.PodCache(mgr, kubeless.BuildLabel)
 	if err != nil {
 		return fmt.Errorf("set up the cache of builds: %w", err)
 	}
@@ -44,24 +42,6 @@ func Add(mgr ctrl.Manager) error {
 		Owns(&serving.Service{}).
 		WatchesRawSource(source.Kind(builds, &corev1.Pod{}, ofOwner)).
 		Complete(&reconciler{client: mgr.GetClient(), builds: builds})
-}
-
-// buildCache holds the pods that build: the manager's own holds those of
-// revisions alone.
-func buildCache(mgr ctrl.Manager) (cache.Cache, error) {
-	label, err := labels.NewRequirement(kubeless.BuildLabel, selection.Exists, nil)
-	if err != nil {
-		return nil, err
-	}
-	c, err := cache.New(mgr.GetConfig(), cache.Options{
-		Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*label)}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return c, mgr.Add(c)
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

@@ -28,11 +28,12 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/function"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
-	// again is how often pools are looked at when nothing is heard: spares have
-	// no watch of their own.
+	// again is how often pools are looked at when nothing is heard: the news of
+	// spares themselves are not waited for.
 	again = 30 * time.Second
 	// pause is how long a revision's news waits: the start of the next spare is
 	// not to slow down the call that has taken the last.
@@ -42,13 +43,18 @@ const (
 // Pool is those of all namespaces.
 type Pool struct {
 	client client.Client
-	live   client.Reader // spares are in no cache
+	live   client.Reader
+	cached client.Reader // of spares alone, for who cannot wait
 	key    []byte
 }
 
 // Add registers the controller that keeps the pools' sizes, and returns them.
 func Add(mgr ctrl.Manager) (*Pool, error) {
-	p := &Pool{client: mgr.GetClient(), live: mgr.GetAPIReader(), key: make([]byte, 32)}
+	cached, err := kube.PodCache(mgr, kubeless.SpareLabel)
+	if err != nil {
+		return nil, fmt.Errorf("set up the cache of spares: %w", err)
+	}
+	p := &Pool{client: mgr.GetClient(), live: mgr.GetAPIReader(), cached: cached, key: make([]byte, 32)}
 	_, _ = rand.Read(p.key) // it never fails
 	// One pass for a namespace: functions of it share spares, and passes of the
 	// same name never run at the same time.
@@ -84,11 +90,11 @@ func (p *Pool) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	spares, err := p.spares(ctx, req.Name, client.HasLabels{kubeless.SpareLabel})
+	there, err := spares(ctx, p.live, req.Name, client.HasLabels{kubeless.SpareLabel})
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	for _, spare := range spares {
+	for _, spare := range there {
 		if d := wanted[spare.Labels[kubeless.SpareLabel]]; d != nil && d.size > 0 && p.usable(&spare) {
 			d.size--
 			continue
@@ -148,9 +154,9 @@ func sizeFor(rev *serving.Revision) int {
 }
 
 // spares are the pods with a label that are not on their way out.
-func (p *Pool) spares(ctx context.Context, namespace string, labelled client.ListOption) ([]corev1.Pod, error) {
+func spares(ctx context.Context, from client.Reader, namespace string, labelled client.ListOption) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	if err := p.live.List(ctx, &list, client.InNamespace(namespace), labelled); err != nil {
+	if err := from.List(ctx, &list, client.InNamespace(namespace), labelled); err != nil {
 		return nil, fmt.Errorf("list spares: %w", err)
 	}
 	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil }), nil

@@ -25,36 +25,39 @@ const patience = 5 * time.Second
 
 // Take makes a spare an instance of rev. It first has the function, and then its
 // labels, so that no request reaches it before.
-func (p *Pool) Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (bool, error) {
+func (p *Pool) Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (name string, err error) {
 	if sizeFor(rev) == 0 {
-		return false, nil
+		return "", nil
 	}
 	var fn kubeless.Function
 	if err := p.client.Get(ctx, client.ObjectKey{Namespace: rev.Namespace, Name: rev.Labels[serving.ServiceLabel]}, &fn); err != nil {
-		return false, client.IgnoreNotFound(err)
+		return "", client.IgnoreNotFound(err)
 	}
 	order, err := function.Order(&fn, rev)
 	if err != nil {
-		return false, nil // it is not the function that rev runs: its own pods are
+		return "", nil // it is not the function that rev runs: its own pods are
 	}
 	for _, e := range pod.Spec.Containers[0].Env {
 		if e.ValueFrom == nil { // the others are in the spare already
 			order.Env[e.Name] = e.Value
 		}
 	}
-	spares, err := p.spares(ctx, rev.Namespace, client.MatchingLabels(newSpare(rev).Labels))
+	// The cache may have one that has been taken: that one says so.
+	spares, err := spares(ctx, p.cached, rev.Namespace, client.MatchingLabels(newSpare(rev).Labels))
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	for _, spare := range spares {
 		if !p.usable(&spare) || !kube.PodIs(&spare, corev1.PodReady) {
 			continue
 		}
-		if taken, err := p.become(ctx, &spare, pod, order, rev.Spec.Port()); taken || err != nil {
-			return taken, err
+		if taken, err := p.become(ctx, &spare, pod, order, rev.Spec.Port()); err != nil {
+			return "", err
+		} else if taken {
+			return spare.Name, nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // become makes one spare an instance like pod. A spare that this fails with may

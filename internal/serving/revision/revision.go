@@ -26,16 +26,18 @@ import (
 // Spares are instances that wait for a revision to need them.
 type Spares interface {
 	// Take makes one an instance of rev, with the labels, annotations and owner
-	// of pod, which is how a new one would be. False: there is none for rev.
-	Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (bool, error)
+	// of pod, which is how a new one would be, and returns its name. It is empty
+	// where there is none for rev.
+	Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (name string, err error)
 }
 
 type reconciler struct {
 	client client.Client
 	spares Spares
-	// live reads from the API server: the cache may not know yet of pods that
-	// this controller has just made.
-	live client.Reader
+	// live reads from the API server, when the cache does not know yet of pods
+	// that this controller has just made.
+	live   client.Reader
+	unseen unseen
 }
 
 // Add registers the controller, which takes instances from spares before it makes
@@ -50,6 +52,9 @@ func Add(mgr ctrl.Manager, spares Spares) error {
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var rev serving.Revision
 	if err := r.client.Get(ctx, req.NamespacedName, &rev); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.unseen.forget(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if rev.DeletionTimestamp != nil {
@@ -94,12 +99,13 @@ func pods(ctx context.Context, from client.Reader, rev *serving.Revision) ([]cor
 // scale makes or deletes pods until there are as many as wanted, and replaces
 // those that have ended.
 func (r *reconciler) scale(ctx context.Context, rev *serving.Revision, known []corev1.Pod) error {
-	want := int(*rev.Status.DesiredReplicas)
-	if len(known) < want || slices.ContainsFunc(known, hasEnded) {
+	want, key := int(*rev.Status.DesiredReplicas), client.ObjectKeyFromObject(rev)
+	if r.unseen.except(key, known) {
 		var err error
 		if known, err = pods(ctx, r.live, rev); err != nil {
 			return err
 		}
+		r.unseen.only(key, known)
 	}
 	var running []corev1.Pod
 	for _, pod := range known {
@@ -130,12 +136,17 @@ func (r *reconciler) scale(ctx context.Context, rev *serving.Revision, known []c
 // add gives rev one more pod.
 func (r *reconciler) add(ctx context.Context, rev *serving.Revision) error {
 	pod := NewPod(rev)
-	if taken, err := r.spares.Take(ctx, rev, pod); taken || err != nil {
+	name, err := r.spares.Take(ctx, rev, pod)
+	if err != nil {
 		return err
 	}
-	if err := r.client.Create(ctx, pod); err != nil {
-		return fmt.Errorf("make pod: %w", err)
+	if name == "" {
+		if err := r.client.Create(ctx, pod); err != nil {
+			return fmt.Errorf("make pod: %w", err)
+		}
+		name = pod.Name
 	}
+	r.unseen.add(client.ObjectKeyFromObject(rev), name)
 	return nil
 }
 
