@@ -106,11 +106,16 @@ type shim struct {
 
 func shimOf(t *testing.T, pod *corev1.Pod) shim {
 	t.Helper()
+	return shimOfSandbox(t, sandboxOf(t, pod))
+}
+
+// shimOfSandbox finds it by containerd's name of the pod.
+func shimOfSandbox(t *testing.T, sandbox string) shim {
+	t.Helper()
 	folders, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sandbox := sandboxOf(t, pod)
 	for _, folder := range folders {
 		if bundle, _ := os.Readlink(folder); filepath.Base(bundle) == sandbox {
 			command, err := os.ReadFile(filepath.Join(filepath.Dir(folder), "cmdline"))
@@ -124,7 +129,7 @@ func shimOf(t *testing.T, pod *corev1.Pod) shim {
 			return shim{pid, string(command)}
 		}
 	}
-	t.Fatalf("pod %s has no shim", pod.Name)
+	t.Fatalf("sandbox %s has no shim", sandbox)
 	return shim{}
 }
 

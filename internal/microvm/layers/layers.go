@@ -44,6 +44,8 @@ func Of(mounts []*types.Mount) ([]string, error) {
 				}
 			}
 			files = append(files, m.Source)
+		case kind == "ext4" && i < len(mounts)-1:
+			// A disk for the writable part (default_size), which is not used either.
 		case i == len(mounts)-1 && (kind == "overlay" && len(files) > 0 || kind == "bind" && len(mounts) == 1):
 			// The writable part, which the guest has in its own memory.
 		default:

@@ -21,6 +21,7 @@ func TestOf(t *testing.T) {
 	}{
 		{"no layers", []*types.Mount{{Type: "bind", Source: "/snapshots/1/fs"}}, nil},
 		{"one", []*types.Mount{erofs("/a"), overlay}, []string{"/a"}},
+		{"a disk to write on", []*types.Mount{erofs("/a"), {Type: "ext4", Source: "/rw"}, overlay}, []string{"/a"}},
 		{"the topmost first", []*types.Mount{erofs("/top"), erofs("/base"), overlay}, []string{"/top", "/base"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -7,14 +7,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-)
-
-// Annotations in which containerd's CRI gives the sums of a pod's limits to
-// the pod's own container.
-const (
-	memoryAnnotation = "io.kubernetes.cri.sandbox-memory"
-	quotaAnnotation  = "io.kubernetes.cri.sandbox-cpu-quota"
-	periodAnnotation = "io.kubernetes.cri.sandbox-cpu-period"
+	"redoubt.dev/redoubt/internal/microvm/spec"
 )
 
 const (
@@ -54,8 +47,8 @@ func (s Size) boot() int64 {
 
 // sizeOf follows the pod's limits.
 func sizeOf(s *specs.Spec) Size {
-	size := Size{Memory: number(s, memoryAnnotation)}
-	if quota, period := number(s, quotaAnnotation), number(s, periodAnnotation); quota > 0 && period > 0 {
+	size := Size{Memory: number(s, spec.MemoryAnnotation)}
+	if quota, period := number(s, spec.QuotaAnnotation), number(s, spec.PeriodAnnotation); quota > 0 && period > 0 {
 		size.CPUs = int((quota + period - 1) / period)
 	}
 	return size

@@ -159,6 +159,9 @@ func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *contai
 	if err != nil {
 		return err
 	}
+	if s.files != "" {
+		spec.MountPodFiles(c.spec, s.files)
+	}
 	out, host, err := spec.Container(c.id, c.spec, streams(p.paths))
 	if err != nil {
 		return err

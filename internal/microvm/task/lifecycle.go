@@ -139,9 +139,11 @@ func (s *Service) exited(c *container, p *process, e exit) {
 	if id == "" {
 		id = c.id
 	}
-	s.events.send(&eventstypes.TaskExit{
-		ContainerID: c.id, ID: id, Pid: s.pid(), ExitStatus: e.status, ExitedAt: protobuf.ToTimestamp(e.at),
-	})
+	if !c.sandbox {
+		s.events.send(&eventstypes.TaskExit{
+			ContainerID: c.id, ID: id, Pid: s.pid(), ExitStatus: e.status, ExitedAt: protobuf.ToTimestamp(e.at),
+		})
+	}
 	p.announce()
 }
 

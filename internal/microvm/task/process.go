@@ -21,7 +21,9 @@ const killed = 137
 type container struct {
 	id, bundle string
 	spec       *specs.Spec
-	machine    bool // the pod's own container
+	machine    bool      // the pod's own container
+	sandbox    bool      // that is no task of containerd's, but the pod itself
+	created    time.Time // of a sandbox
 	back       []volume.Plan
 	init       *process
 

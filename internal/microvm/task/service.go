@@ -1,5 +1,5 @@
 // Package task serves containerd's task API (version 3) for the containers of
-// one pod, which run in one virtual machine.
+// one pod, which run in one virtual machine, and its sandbox API for that pod.
 //
 // The pod's own container, which other runtimes use to hold namespaces open,
 // is the machine here: its process is the hypervisor's, and it runs until it
@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	sandbox "github.com/containerd/containerd/api/runtime/sandbox/v1"
 	api "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	ptypes "github.com/containerd/containerd/v2/pkg/protobuf/types"
@@ -28,7 +29,7 @@ import (
 	"redoubt.dev/redoubt/internal/microvm/pod"
 )
 
-// Service implements the task API.
+// Service implements both APIs.
 type Service struct {
 	shutdown shutdown.Service
 	events   *publisher
@@ -38,6 +39,8 @@ type Service struct {
 	pod        *pod.Pod
 	spares     Spares
 	containers map[string]*container
+	// files is the folder of the pod's files, empty where containerd makes them.
+	files string
 }
 
 // Spares are machines ahead of their pods.
@@ -67,6 +70,7 @@ func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, spa
 // RegisterTTRPC adds the service to the shim's server.
 func (s *Service) RegisterTTRPC(server *ttrpc.Server) error {
 	api.RegisterTTRPCTaskService(server, s)
+	sandbox.RegisterTTRPCSandboxService(server, s)
 	return nil
 }
 

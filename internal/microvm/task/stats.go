@@ -11,6 +11,7 @@ import (
 	tasks "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/types/known/anypb"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -24,6 +25,14 @@ func (s *Service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
+	stats, err := s.stats(ctx, c)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &api.StatsResponse{Stats: stats}, nil
+}
+
+func (s *Service) stats(ctx context.Context, c *container) (*anypb.Any, error) {
 	if !s.pod.Frozen() {
 		select {
 		case <-c.measurement(s.measure):
@@ -33,13 +42,9 @@ func (s *Service) Stats(ctx context.Context, r *api.StatsRequest) (*api.StatsRes
 	}
 	usage, err := c.measured()
 	if usage == nil {
-		return nil, errgrpc.ToGRPC(err)
+		return nil, err
 	}
-	stats, err := typeurl.MarshalAnyToProto(metrics(usage))
-	if err != nil {
-		return nil, errgrpc.ToGRPC(err)
-	}
-	return &api.StatsResponse{Stats: stats}, nil
+	return typeurl.MarshalAnyToProto(metrics(usage))
 }
 
 // measure asks the guest. There is an answer, or the session ends.
