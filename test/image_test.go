@@ -17,7 +17,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"redoubt.dev/redoubt/internal/cluster"
+	"redoubt.dev/redoubt/internal/cri"
 	"redoubt.dev/redoubt/test/platform"
 )
 
@@ -145,6 +148,30 @@ func TestImagesImportAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	shared.Redoubt(t, "image", "rm", names[0], names[1])
+}
+
+// TestImageIsKept imports an image that no registry has: it stays where the kubelet
+// frees disk, under each of its names, until it is removed. Every pod needs the
+// one that holds its namespaces.
+func TestImageIsKept(t *testing.T) {
+	name, tag := "localhost/redoubt-test/kept:latest", "localhost/redoubt-test/kept:again"
+	shared.Redoubt(t, "image", "build", name, "--binary=/usr/bin/busybox", "--label=kept=this")
+	shared.Redoubt(t, "image", "tag", name, tag)
+	_, kubelets, err := cri.Connect(shared.Inst.ContainerdSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kubelets.Close()
+	for _, kept := range []string{name, tag, cluster.PauseImage} {
+		resp, err := runtime.NewImageServiceClient(kubelets).ImageStatus(t.Context(), &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: kept}})
+		if err != nil || !resp.GetImage().GetPinned() {
+			t.Errorf("the kubelet may remove %s: %v, %v", kept, resp, err)
+		}
+	}
+	shared.Redoubt(t, "image", "rm", name, tag)
+	if _, err := shared.Try(t, "", "image", "rm", cluster.PauseImage); err == nil || !strings.Contains(err.Error(), "every pod of this node needs") {
+		t.Errorf("removing what every pod needs: %v", err)
+	}
 }
 
 func TestImageListForms(t *testing.T) {

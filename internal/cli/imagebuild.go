@@ -176,7 +176,7 @@ func (b *imageBuild) run(cmd *cobra.Command, a *app, p *printFlags, name string,
 		return writeTo(b.save, cmd.OutOrStdout(), func(w io.Writer) error { return archive.Write(w, image.Image, name) })
 	}
 	say("store " + name)
-	if err := images.Add(ctx, name, image.Image, store.Options{}); err != nil {
+	if err := images.Add(ctx, name, image.Image, store.Options{Pinned: true}); err != nil {
 		return err
 	}
 	made, err := images.Get(ctx, name)

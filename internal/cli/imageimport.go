@@ -59,7 +59,7 @@ func importArchive(cmd *cobra.Command, p *printFlags, images *store.Store, file,
 	for _, image := range found {
 		for _, name := range image.Names {
 			say("store " + name)
-			if err := images.Add(cmd.Context(), name, image.Image, store.Options{}); err != nil {
+			if err := images.Add(cmd.Context(), name, image.Image, store.Options{Pinned: true}); err != nil {
 				return err
 			}
 			of, err := images.Get(cmd.Context(), name)

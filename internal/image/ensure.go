@@ -45,7 +45,7 @@ func Ensure(ctx context.Context, images *store.Store, r Recipe, progress build.P
 	}
 	defer image.Close()
 	progress("store " + r.Name)
-	return images.Add(ctx, r.Name, image.Image, store.Options{Recipe: r.Key})
+	return images.Add(ctx, r.Name, image.Image, store.Options{Pinned: true, Recipe: r.Key})
 }
 
 // Cache is the folder of images that have been built on this machine:

@@ -27,7 +27,7 @@ func EnsurePause(ctx context.Context, client *containerd.Client, engine, name st
 		return fmt.Errorf("read the pause program (make it with: make engine): %w", err)
 	}
 	images := store.New(client)
-	recipe := fmt.Sprintf("pause %x", sha256.Sum256(program))
+	recipe := fmt.Sprintf("needed pause %x", sha256.Sum256(program))
 	present, err := images.Get(ctx, name)
 	if err == nil && present.Recipe == recipe {
 		return nil
@@ -53,5 +53,5 @@ func addPause(ctx context.Context, images *store.Store, program []byte, name, re
 	if err != nil {
 		return err
 	}
-	return images.Add(ctx, name, made, store.Options{Pinned: true, Recipe: recipe})
+	return images.Add(ctx, name, made, store.Options{Needed: true, Recipe: recipe})
 }

@@ -19,16 +19,21 @@ import (
 
 // Options are what is remembered with an image besides its name.
 type Options struct {
-	// Pinned keeps the image when the kubelet frees disk.
-	Pinned bool
+	// Pinned keeps the image when the kubelet frees disk: for those that no
+	// registry has. Needed, with which it is pinned too, keeps it and its name
+	// from people: for those that every pod of the node needs.
+	Pinned, Needed bool
 	// Recipe is remembered as LabelRecipe, when not empty.
 	Recipe string
 }
 
 func (o Options) labels() map[string]string {
 	labels := map[string]string{}
-	if o.Pinned {
+	if o.Pinned || o.Needed {
 		labels[labelPinned] = "pinned"
+	}
+	if o.Needed {
+		labels[labelNeeded] = "true"
 	}
 	if o.Recipe != "" {
 		labels[LabelRecipe] = o.Recipe
@@ -37,11 +42,11 @@ func (o Options) labels() map[string]string {
 }
 
 // Add puts image into the store under a complete name, taking the name from
-// the image that had it, and unpacks it. Once it returns, pods can use it. A
-// pinned image loses its name to another pinned one alone.
+// the image that had it, and unpacks it. Once it returns, pods can use it. One that
+// is needed loses its name to another such one alone.
 func (s *Store) Add(ctx context.Context, name string, image *oci.Image, o Options) error {
 	ctx = s.scope(ctx)
-	if !o.Pinned {
+	if !o.Needed {
 		if err := s.checkFree(ctx, name); err != nil {
 			return err
 		}
@@ -68,8 +73,8 @@ func (s *Store) Add(ctx context.Context, name string, image *oci.Image, o Option
 // checkFree refuses the name of an image that every pod of the node needs.
 func (s *Store) checkFree(ctx context.Context, name string) error {
 	present, err := s.client.ImageService().Get(ctx, name)
-	if err == nil && isPinned(present) {
-		return pinnedError(name)
+	if err == nil && isNeeded(present) {
+		return neededError(name)
 	}
 	if errdefs.IsNotFound(err) {
 		return nil
@@ -131,7 +136,7 @@ func (s *Store) Tag(ctx context.Context, from, to string) error {
 	record := images.Image{Name: to, Target: source.Target, Labels: map[string]string{}}
 	for key, value := range source.Labels {
 		// The CRI's own labels follow from the name; it adds them.
-		if key == LabelRecipe || !strings.HasPrefix(key, "io.cri-containerd.") {
+		if key == labelPinned || key != labelNeeded && !strings.HasPrefix(key, "io.cri-containerd.") {
 			record.Labels[key] = value
 		}
 	}

@@ -26,8 +26,8 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	if record == nil {
 		return notFound(name, errdefs.ErrNotFound)
 	}
-	if isPinned(*record) {
-		return pinnedError(name)
+	if isNeeded(*record) {
+		return neededError(name)
 	}
 	names := []string{name}
 	if last(record.Target.Digest, others) {
@@ -51,8 +51,10 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 
 func isPinned(record images.Image) bool { return record.Labels[labelPinned] == "pinned" }
 
-func pinnedError(name string) error {
-	return fmt.Errorf("%w: %s is pinned, because every pod of this node needs it", ErrInUse, name)
+func isNeeded(record images.Image) bool { return record.Labels[labelNeeded] == "true" }
+
+func neededError(name string) error {
+	return fmt.Errorf("%w: every pod of this node needs %s", ErrInUse, name)
 }
 
 // split takes the record of name out of records.

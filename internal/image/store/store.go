@@ -26,8 +26,10 @@ const (
 	// snapshotter keeps unpacked images, as containerd.toml says.
 	snapshotter = "overlayfs"
 
-	// labelPinned keeps the kubelet from removing an image when disk is short.
+	// labelPinned keeps the kubelet from removing an image when disk is short,
+	// labelNeeded people, too.
 	labelPinned = "io.cri-containerd.pinned"
+	labelNeeded = "redoubt.dev/needed"
 	// LabelRecipe says what an image was made from, so that it is not made
 	// again.
 	LabelRecipe = "redoubt.dev/recipe"
