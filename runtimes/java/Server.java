@@ -1,7 +1,7 @@
 // Runs one Java function behind HTTP.
 //
 // Java runs this file as it is (java Server.java), and this file compiles the
-// function's when it starts. Every call has a thread of its own: calls are
+// function's when it starts. Every call has a thread for itself: calls are
 // parallel, one that runs past its time is answered for and stopped, and
 // System.exit ends only the call. A thread that cannot be stopped ends the
 // server, which the node starts anew.
@@ -32,9 +32,11 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -73,7 +75,7 @@ public class Server {
     private final Function function;
     private final Problem problem;
     private final Counters counters = new Counters();
-    private final PrintStream log = new PrintStream(new FileOutputStream(FileDescriptor.out), true);
+    private final FileOutputStream log = new FileOutputStream(FileDescriptor.out);
 
     Server() {
         Function loaded = null;
@@ -180,7 +182,7 @@ public class Server {
         }
     }
 
-    private void record(HttpExchange x, Answer a, double seconds) {
+    private void record(HttpExchange x, Answer a, double seconds) throws IOException {
         Map<String, Object> line = new TreeMap<>();
         line.put("method", x.getRequestMethod());
         line.put("path", x.getRequestURI().toString());
@@ -191,7 +193,7 @@ public class Server {
             String error = new String(a.body, StandardCharsets.UTF_8).strip();
             line.put("error", error.substring(0, Math.min(error.length(), 1000)));
         }
-        log.println(Json.encode(line));
+        log.write((Json.encode(line) + "\n").getBytes(StandardCharsets.UTF_8));
     }
 }
 
@@ -323,24 +325,39 @@ class Function {
             : name + " has no function " + Server.HANDLER + "; " + form);
     }
 
-    /** Runs one call in a thread of its own. */
+    private final ExecutorService threads = Executors.newCachedThreadPool(task -> {
+        Thread thread = new Thread(task, "call");
+        thread.setDaemon(true);
+        return thread;
+    });
+
+    /** Runs one call in a thread that no other call has at the same time. */
     Object call(Event event) throws Problem {
         CompletableFuture<Object> result = new CompletableFuture<>();
-        Thread thread = new Thread(() -> {
+        AtomicReference<Thread> thread = new AtomicReference<>();
+        threads.execute(() -> {
+            thread.set(Thread.currentThread());
+            Object value = null;
+            Throwable failed = null;
             try {
-                result.complete(method.invoke(instance, event, Server.CONTEXT));
+                value = method.invoke(instance, event, Server.CONTEXT);
             } catch (InvocationTargetException e) {
-                result.completeExceptionally(e.getCause());
+                failed = e.getCause();
             } catch (Throwable e) {
-                result.completeExceptionally(e);
+                failed = e;
             }
-        }, "call");
-        thread.setDaemon(true);
-        thread.start();
+            synchronized (result) { // once it is over, the thread is not stopped any more
+                if (failed == null) {
+                    result.complete(value);
+                } else {
+                    result.completeExceptionally(failed);
+                }
+            }
+        });
         try {
             return result.get(Server.TIMEOUT, TimeUnit.SECONDS);
         } catch (TimeoutException e) {
-            stop(thread);
+            stop(thread.get(), result);
             throw new Problem(408, "the function did not answer within " + Server.TIMEOUT + " seconds and was stopped");
         } catch (InterruptedException e) {
             throw new Problem(500, "the call was interrupted");
@@ -359,25 +376,40 @@ class Function {
 
     /** Stops a thread by asking, then by force; else nothing but an end helps. */
     @SuppressWarnings({"removal", "deprecation"})
-    private static void stop(Thread thread) {
+    private static void stop(Thread thread, CompletableFuture<Object> result) {
         Thread stopper = new Thread(() -> {
             try {
-                thread.interrupt();
-                thread.join(200);
-                if (thread.isAlive()) {
-                    thread.stop();
-                    thread.join(1000);
-                }
+                signal(result, thread::interrupt);
+                ended(result, 200);
+                signal(result, thread::stop);
+                ended(result, 1000);
             } catch (InterruptedException | UnsupportedOperationException e) {
                 // Found out below.
             }
-            if (thread.isAlive()) {
+            if (!result.isDone()) {
                 System.err.println("a call that ran past its time cannot be stopped: the server ends, to be started anew");
                 halt();
             }
         }, "stopper");
         stopper.setDaemon(true);
         stopper.start();
+    }
+
+    /** Does something to the thread of a call while it has that call. */
+    private static void signal(CompletableFuture<Object> result, Runnable what) {
+        synchronized (result) {
+            if (!result.isDone()) {
+                what.run();
+            }
+        }
+    }
+
+    private static void ended(CompletableFuture<Object> result, long milliseconds) throws InterruptedException {
+        try {
+            result.get(milliseconds, TimeUnit.MILLISECONDS);
+        } catch (ExecutionException | TimeoutException e) {
+            // How it ended is nobody's business any more.
+        }
     }
 
     @SuppressWarnings("removal")

@@ -1,9 +1,12 @@
 # Runs one Ruby function behind HTTP.
 #
-# The function's file is loaded once. Every call runs in a process of its own,
-# forked from this one: calls are parallel, one that runs past its time is
-# really stopped, and one that exits or crashes takes nobody with it.
+# The function's file is loaded once. Every call has a process for itself, a fork of
+# one that has loaded it: calls are parallel, one that runs past its time is
+# really stopped, and one that exits or crashes takes nobody with it. The process
+# of a call that has returned makes others after it, so that a call costs no fork.
+require 'io/wait'
 require 'json'
+require 'socket'
 require 'webrick'
 
 MODULE = ENV.fetch('MOD_NAME', '')
@@ -101,74 +104,171 @@ def event?(result)
   result.is_a?(Hash) && %w[specversion id source type].all? { |name| (result[name] || result[name.to_sym]).is_a?(String) }
 end
 
-# child runs the call, writes its outcome and ends this process.
-def child(handler, event, out)
-  status = 500
-  begin
-    body, kind = encode(handler.call(event, CONTEXT))
-    status = 200
-  rescue SystemExit
-    body, kind = "the function ended its process instead of returning: the call is without an answer\n", TEXT
-  rescue Exception => e # whatever a function raises is its answer
-    warn(e.full_message(highlight: false))
-    body, kind = "the function failed: #{e.class}: #{e.message}\n", TEXT
+# run makes one call; it returns the outcome, and whether another may follow.
+def run(handler, event)
+  body, kind = encode(handler.call(keyed(event), CONTEXT))
+  [200, kind, true, body]
+rescue SystemExit
+  [500, TEXT, false, "the function ended its process instead of returning: the call is without an answer\n"]
+rescue Exception => e # whatever a function raises is its answer
+  warn(e.full_message(highlight: false))
+  [500, TEXT, true, "the function failed: #{e.class}: #{e.message}\n"]
+end
+
+def keyed(event)
+  either_key(event[:extensions][:request])
+  either_key(event[:extensions])
+  either_key(event)
+end
+
+# work makes the calls that come, one after the other, and ends this process.
+def work(handler, socket)
+  goes_on = true
+  while goes_on && (head = socket.read(4))
+    event = Marshal.load(socket.read(head.unpack1('N'))) # the server has written it
+    status, kind, goes_on, body = run(handler, event)
+    $stdout.flush
+    socket.write([status, goes_on ? 1 : 0, kind.bytesize, body.bytesize].pack(HEAD), kind, body.b)
   end
-  $stdout.flush
-  out.binmode
-  out.write(JSON.generate([status, kind]), "\n", body)
-  out.close
 ensure
   exit!(0)
 end
 
-# call runs one call in a process of its own.
-def call(handler, event)
-  deadline = now + TIMEOUT
-  from, to = IO.pipe(binmode: true)
-  pid = fork do
-    from.close
-    child(handler, event, to)
-  end
-  to.close
-  outcome(from, deadline)
-ensure
-  from&.close
-  if pid
-    begin
-      Process.kill(:KILL, pid)
-    rescue Errno::ESRCH
-      nil # it has ended
+HEAD = 'nCCQ>'.freeze # an outcome: status, whether the worker goes on, lengths of kind and body
+HEAD_SIZE = 12
+
+# breed forks and ends workers as the server says, and ends this process. It has
+# one thread and no connections, so that workers inherit neither.
+def breed(handler, socket)
+  while (order = socket.recv(4)) && order.bytesize == 4
+    pid = order.unpack1('N')
+    if pid.positive?
+      Process.kill(:KILL, pid) # it is this process's until it is waited for
+      Process.wait(pid)
+      next
     end
-    Process.wait(pid)
+    ours, theirs = UNIXSocket.pair
+    pid = begin
+      fork do
+        [socket, ours].each(&:close)
+        work(handler, theirs)
+      end
+    rescue SystemCallError
+      0 # there are too many, or too little memory
+    end
+    socket.send_io(ours)
+    socket.send([pid].pack('N'), 0)
+    [ours, theirs].each(&:close)
+  end
+ensure
+  exit!(0)
+end
+
+# Worker is a process that makes calls, seen from the server.
+class Worker
+  attr_reader :pid, :socket
+
+  def initialize(pid, socket)
+    @pid, @socket = pid, socket
+  end
+
+  # alive? says whether it has not ended since its last call.
+  def alive? = @socket.recv_nonblock(1, Socket::MSG_PEEK, exception: false) == :wait_readable
+
+  # call returns status, kind, whether the worker goes on, and the answer.
+  def call(event)
+    deadline = now + TIMEOUT
+    data = Marshal.dump(event)
+    @socket.write([data.bytesize].pack('N'), data)
+    status, goes_on, kind, body = read(HEAD_SIZE, deadline).unpack(HEAD)
+    raise Problem.new(500, "the function's answer is larger than #{MAX_ANSWER >> 20} MiB") if body > MAX_ANSWER
+
+    rest = read(kind + body, deadline)
+    [status, rest.byteslice(0, kind), goes_on == 1, rest.byteslice(kind, body)]
+  rescue SystemCallError
+    raise ENDED
+  end
+
+  private
+
+  def read(size, deadline)
+    all = String.new(encoding: Encoding::BINARY)
+    while all.bytesize < size
+      part = @socket.recv_nonblock([size - all.bytesize, 1 << 20].min, exception: false)
+      if part == :wait_readable
+        left = deadline - now
+        raise Problem.new(408, "the function did not answer within #{TIMEOUT.to_i} seconds and was stopped") if left <= 0 || !@socket.wait_readable(left)
+
+        next
+      end
+      raise ENDED if part.nil? || part.empty?
+
+      all << part
+    end
+    all
+  end
+end
+
+ENDED = Problem.new(500, "the function's process ended without an answer: it exited, crashed or ran out of memory")
+
+# Workers are one for each call that runs, and some that wait for more.
+class Workers
+  KEPT = 8
+
+  def initialize(handler)
+    @lock, @idle = Mutex.new, []
+    @breeder, theirs = UNIXSocket.pair
+    fork do
+      @breeder.close
+      breed(handler, theirs)
+    end
+    theirs.close
+  end
+
+  def call(event)
+    worker = take
+    status, kind, goes_on, body = worker.call(event)
+    [status, kind, body]
+  ensure
+    give(worker, goes_on) if worker
+  end
+
+  private
+
+  def take
+    @lock.synchronize do
+      while (worker = @idle.pop)
+        return worker if worker.alive?
+
+        finish(worker)
+      end
+      @breeder.send([0].pack('N'), 0)
+      socket = @breeder.recv_io(UNIXSocket)
+      pid = @breeder.recv(4).unpack1('N')
+      return Worker.new(pid, socket) if pid.positive?
+
+      socket.close
+      raise Problem.new(500, "the call's process cannot be started: there are too many, or too little memory")
+    end
+  end
+
+  def give(worker, goes_on)
+    @lock.synchronize { goes_on && @idle.size < KEPT ? @idle.push(worker) : finish(worker) }
+  end
+
+  def finish(worker)
+    @breeder.send([worker.pid].pack('N'), 0)
+    worker.socket.close
   end
 end
 
 def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
-def outcome(from, deadline)
-  all = String.new(encoding: Encoding::BINARY)
-  loop do
-    left = deadline - now
-    raise Problem.new(408, "the function did not answer within #{TIMEOUT.to_i} seconds and was stopped") if left <= 0 || !from.wait_readable(left)
-
-    part = from.read_nonblock(1 << 16, exception: false)
-    break if part.nil?
-    next if part == :wait_readable
-
-    all << part
-    raise Problem.new(500, "the function's answer is larger than #{MAX_ANSWER >> 20} MiB") if all.bytesize > MAX_ANSWER
-  end
-  head, separator, body = all.partition("\n")
-  raise Problem.new(500, "the function's process ended without an answer: it exited, crashed or ran out of memory") if separator.empty?
-
-  [*JSON.parse(head), body]
-end
-
 # Calls answers every path.
 class Calls < WEBrick::HTTPServlet::AbstractServlet
-  def initialize(server, handler, problem, counters)
+  def initialize(server, workers, problem, counters)
     super(server)
-    @handler, @problem, @counters = handler, problem, counters
+    @workers, @problem, @counters = workers, problem, counters
   end
 
   def service(req, res)
@@ -190,11 +290,9 @@ class Calls < WEBrick::HTTPServlet::AbstractServlet
   def run(req)
     raise @problem if @problem
 
-    call(@handler, event(req))
+    @workers.call(event(req))
   rescue Problem => e
     [e.status, TEXT, "#{e.message}\n"]
-  rescue SystemCallError => e
-    [500, TEXT, "the call's process cannot be started: #{e.message}\n"]
   end
 
   def event(req)
@@ -209,11 +307,11 @@ class Calls < WEBrick::HTTPServlet::AbstractServlet
       end
     end
     headers = req.header.transform_values { |values| values.join(', ') }
-    request = either_key(method: req.request_method, path: req.unparsed_uri, headers: headers)
+    request = { method: req.request_method, path: req.unparsed_uri, headers: headers }
     header = ->(name, attribute) { (req[name] || req[attribute]).to_s } # Kubeless's, or else a CloudEvent's
-    either_key(data: data, 'event-id': header.('event-id', 'ce-id'), 'event-type': header.('event-type', 'ce-type'),
-               'event-time': header.('event-time', 'ce-time'), 'event-namespace': header.('event-namespace', 'ce-source'),
-               extensions: either_key(request: request))
+    { data: data, 'event-id': header.('event-id', 'ce-id'), 'event-type': header.('event-type', 'ce-type'),
+      'event-time': header.('event-time', 'ce-time'), 'event-namespace': header.('event-namespace', 'ce-source'),
+      extensions: { request: request } }
   end
 
   def body(req)
@@ -243,7 +341,7 @@ end
 
 def main
   begin
-    handler = load_handler
+    workers = Workers.new(load_handler)
   rescue Problem => problem # the server runs all the same, and tells whoever calls
     warn(problem.message)
   end
@@ -251,7 +349,7 @@ def main
                                    Logger: WEBrick::Log.new(File::NULL), AccessLog: [],
                                    # It writes an answer in parts, none of which is to wait for the client.
                                    AcceptCallback: ->(socket) { socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) })
-  server.mount('/', Calls, handler, problem, Counters.new)
+  server.mount('/', Calls, workers, problem, Counters.new)
   trap(:TERM) { exit!(0) }
   server.start
 end
