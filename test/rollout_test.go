@@ -1,9 +1,11 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -71,4 +73,45 @@ func TestRollout(t *testing.T) {
 	if got := shared.Kubectl(t, "-n", ns, "get", "services", "web", "-o", "jsonpath={.metadata.labels.by}"); got != "others" {
 		t.Errorf("the label by is %q, want others", got)
 	}
+}
+
+// Of the revisions that no route leads to, as many are kept as the platform's
+// owner says, and none of those that one leads to. No other test has as many.
+func TestOldRevisionsAreCollected(t *testing.T) {
+	t.Parallel()
+	const most, made = 4, 7
+	ns := namespace(t)
+	shell(t)
+	web := `{"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "web", "namespace": %q},
+		"spec": {"template": {"metadata": {"annotations": {"autoscaling.knative.dev/initial-scale": "0", "round": "%d"}},
+		"spec": {"runtimeClassName": "runc", "containers": [{"image": "localhost/redoubt-test/shell:latest"}]}}}}`
+	for round := range made {
+		shared.Apply(t, fmt.Sprintf(web, ns, round))
+		platform.Eventually(t, "the revision is routed", func() error {
+			traffic := routeOf(t, ns, "web").Status.Traffic
+			if want := fmt.Sprintf("web-%05d", round+1); len(traffic) != 1 || traffic[0].RevisionName != want {
+				return fmt.Errorf("the traffic is %+v, want %s", traffic, want)
+			}
+			return nil
+		})
+	}
+	revisions := func() []string {
+		return strings.Fields(shared.Kubectl(t, "-n", ns, "get", "revisions", "-o", "jsonpath={.items[*].metadata.name}"))
+	}
+	if all := revisions(); len(all) != made {
+		t.Fatalf("the revisions are %v, want %d before the settings change", all, made)
+	}
+	shared.Kubectl(t, "-n", "redoubt-system", "create", "configmap", "config-gc",
+		fmt.Sprintf("--from-literal=min-non-active-revisions=%d", most), fmt.Sprintf("--from-literal=max-non-active-revisions=%d", most))
+	t.Cleanup(func() {
+		if out, err := shared.Command(context.Background(), "kubectl", "-n", "redoubt-system", "delete", "configmap", "config-gc").CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	platform.Eventually(t, "the oldest are gone", func() error {
+		if all := revisions(); len(all) != most+1 || all[0] != "web-00003" || all[most] != "web-00007" {
+			return fmt.Errorf("the revisions are %v", all)
+		}
+		return nil
+	})
 }

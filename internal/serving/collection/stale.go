@@ -1,38 +1,32 @@
 package collection
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
 
-// Knative's defaults (config-gc).
-const (
-	// sinceMade and sinceRouted are how long a revision is kept after it was
-	// made, and after the last route has left it.
-	sinceMade   = 48 * time.Hour
-	sinceRouted = 15 * time.Hour
-	// least is how many revisions that nobody uses are kept whatever their
-	// age, to go back to; most is how many are kept at all.
-	least, most = 20, 1000
-)
-
 // stale are the revisions of a configuration to delete at a time, oldest use
 // first, and how long it is until there may be more; 0 means never, as far as
 // can be seen.
-func stale(config *serving.Configuration, all []serving.Revision, now time.Time) (gone []serving.Revision, again time.Duration) {
+func stale(config *serving.Configuration, all []serving.Revision, s settings, now time.Time) (gone []serving.Revision, again time.Duration) {
 	unused := slices.DeleteFunc(slices.Clone(all), func(r serving.Revision) bool { return inUse(config, &r) })
-	slices.SortStableFunc(unused, func(a, b serving.Revision) int { return leftAt(&a).Compare(leftAt(&b)) })
+	slices.SortFunc(unused, func(a, b serving.Revision) int { // times are known to the second
+		return cmp.Or(leftAt(&a).Compare(leftAt(&b)), cmp.Compare(a.ConfigurationGeneration(), b.ConfigurationGeneration()))
+	})
 	for i := range unused {
 		remaining := len(unused) - len(gone)
-		if remaining <= least {
+		if remaining <= s.least {
 			break
 		}
-		wait := left(&unused[i], now)
-		if wait <= 0 || remaining > most {
+		wait, ages := s.left(&unused[i], now)
+		switch {
+		case ages && wait <= 0, s.most >= 0 && remaining > s.most:
 			gone = append(gone, unused[i])
-		} else if again == 0 || wait < again {
+		case ages && (again == 0 || wait < again):
 			again = wait
 		}
 	}
@@ -46,9 +40,16 @@ func inUse(config *serving.Configuration, rev *serving.Revision) bool {
 		rev.Name == config.Status.LatestReadyRevisionName || rev.Name == config.Status.LatestCreatedRevisionName
 }
 
-// left is how long the revision must still be kept.
-func left(rev *serving.Revision, now time.Time) time.Duration {
-	return max(sinceMade-now.Sub(rev.CreationTimestamp.Time), sinceRouted-now.Sub(leftAt(rev)))
+// left is how long the revision must still be kept, if its age ends that at all.
+func (s settings) left(rev *serving.Revision, now time.Time) (wait time.Duration, ages bool) {
+	wait = math.MinInt64
+	if s.sinceMade >= 0 {
+		wait = s.sinceMade - now.Sub(rev.CreationTimestamp.Time)
+	}
+	if s.sinceRouted >= 0 {
+		wait = max(wait, s.sinceRouted-now.Sub(leftAt(rev)))
+	}
+	return wait, s.sinceMade >= 0 || s.sinceRouted >= 0
 }
 
 // leftAt is when the last route left the revision, or when it was made where

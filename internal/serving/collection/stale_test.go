@@ -28,22 +28,25 @@ func reserves(n int, youngest, step time.Duration) []serving.Revision {
 	return all
 }
 
+var configuration serving.Configuration
+
 func TestStale(t *testing.T) {
 	const day = 24 * time.Hour
+	s := defaults()
 	for _, test := range []struct {
 		name      string
 		revisions []serving.Revision
 		gone      int
 		again     time.Duration
 	}{
-		{"few are kept whatever their age", reserves(least, 100*day, day), 0, 0},
-		{"all above the least", reserves(least+5, 10*day, day), 5, 0},
-		{"young ones stay", reserves(least+5, 0, time.Hour), 0, sinceMade - time.Hour - (least+4)*time.Hour},
-		{"the old one among them goes", reserves(least+5, 0, 2*time.Hour), 1, time.Hour},
-		{"too many, whatever their age", reserves(most+3, 0, time.Second), 3, sinceMade - time.Hour - (most-1)*time.Second},
+		{"few are kept whatever their age", reserves(s.least, 100*day, day), 0, 0},
+		{"all above the least", reserves(s.least+5, 10*day, day), 5, 0},
+		{"young ones stay", reserves(s.least+5, 0, time.Hour), 0, s.sinceMade - time.Hour - time.Duration(s.least+4)*time.Hour},
+		{"the old one among them goes", reserves(s.least+5, 0, 2*time.Hour), 1, time.Hour},
+		{"too many, whatever their age", reserves(s.most+3, 0, time.Second), 3, s.sinceMade - time.Hour - time.Duration(s.most-1)*time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			gone, again := stale(&serving.Configuration{}, test.revisions, now)
+			gone, again := stale(&configuration, test.revisions, defaults(), now)
 			if len(gone) != test.gone || again != test.again {
 				t.Fatalf("%d are stale, the next after %v; want %d and %v", len(gone), again, test.gone, test.again)
 			}
@@ -56,14 +59,26 @@ func TestStale(t *testing.T) {
 	}
 }
 
+// Of several that were left within one second the oldest goes first.
+func TestStaleWithinASecond(t *testing.T) {
+	all := reserves(3, 0, 0)
+	for i, generation := range []string{"12", "2", "7"} {
+		all[i].Labels[serving.ConfigurationGenerationLabel] = generation
+	}
+	gone, _ := stale(&configuration, all, settings{sinceMade: -1, sinceRouted: -1, most: 1}, now)
+	if len(gone) != 2 || gone[0].Name != "old-1" || gone[1].Name != "old-2" {
+		t.Errorf("%v are stale, want old-1 and old-2", gone)
+	}
+}
+
 func TestUsedRevisionsAreNotCollected(t *testing.T) {
 	config := &serving.Configuration{}
 	config.Status.LatestReadyRevisionName, config.Status.LatestCreatedRevisionName = "old-0", "old-1"
-	all := reserves(least+5, 100*24*time.Hour, time.Hour)
+	all := reserves(defaults().least+5, 100*24*time.Hour, time.Hour)
 	all[2].Labels[serving.RoutingStateLabel] = string(serving.RoutingActive)
 	all[3].Labels[serving.RoutingStateLabel] = string(serving.RoutingPending)
 	all[4].Annotations[serving.KeepAnnotation] = "true"
-	if gone, _ := stale(config, all, now); len(gone) != 0 {
-		t.Errorf("%s is stale; it is in use or one of the %d to go back to", gone[0].Name, least)
+	if gone, _ := stale(config, all, defaults(), now); len(gone) != 0 {
+		t.Errorf("%s is stale; it is in use or one of the %d to go back to", gone[0].Name, defaults().least)
 	}
 }
