@@ -40,7 +40,7 @@ func newTransport() *transport {
 	}
 	return &transport{
 		one: with(func(p *http.Protocols) { p.SetHTTP1(true) }),
-		two: with(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }),
+		two: newBounded(with(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })),
 	}
 }
 
