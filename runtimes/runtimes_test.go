@@ -883,6 +883,15 @@ func TestPython2SourceIsExplained(t *testing.T) {
 	}
 }
 
+// Even a module that ends its process is explained.
+func TestPythonModuleThatExits(t *testing.T) {
+	r, _ := Get("python3")
+	s := start(t, r, "import os\nos._exit(1)\n", "hello", patient)
+	if status, got := s.call(t, "hello", "text/plain", "x"); status != 500 || !strings.Contains(got, "test.py ends the process that loads it") {
+		t.Errorf("got %d %q", status, got)
+	}
+}
+
 // A program may serve HTTP itself; one that ends or hangs is started anew.
 func TestAProgramThatServes(t *testing.T) {
 	const program = `#!/usr/bin/python3

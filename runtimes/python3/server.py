@@ -1,10 +1,11 @@
 """Runs one Python function behind HTTP.
 
-The function's module is loaded once. Every call has a process for itself, a fork
-of one that has loaded it: calls are parallel, one that runs past its time is
-really stopped, and one that exits or crashes takes nobody with it. The process of
-a call that has returned makes others after it, so that a call costs no fork: what
-a call changes in the module, a later one may find or not.
+The function's module is loaded once, in a process that does nothing else but fork.
+Every call has a process for itself, a fork of that one: calls are parallel, one
+that runs past its time is really stopped, and one that exits or crashes takes
+nobody with it. The process of a call that has returned makes others after it, so
+that a call costs no fork: what a call changes in the module, a later one may find
+or not.
 
 Started as a spare, it has no function until it is ordered to load one, once.
 """
@@ -177,15 +178,24 @@ def receive(sock, size):
     return data
 
 
-def breed(handler, sock):
-    """Fork and end workers, as the server says; never returns.
+def breed(sock):
+    """Load the function, and fork and end workers, as the server says; never returns.
 
     This process has one thread and no connections, so that workers inherit
     neither: nothing that others hold is held in them.
     """
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        while order := receive(sock, 4):
+        os.environ.update(marshal.loads(receive(sock, int.from_bytes(receive(sock, 4), "big"))))
+        configure()
+        problem = handler = None
+        try:
+            handler = load()
+        except Problem as p:
+            problem = [p.status, p.message]
+        data = marshal.dumps(problem)
+        sock.sendall(len(data).to_bytes(4, "big") + data)
+        while handler and (order := receive(sock, 4)):
             if pid := int.from_bytes(order, "big"):
                 os.kill(pid, signal.SIGKILL)  # it is this process's until it is waited for
                 os.waitpid(pid, 0)
@@ -257,15 +267,30 @@ class Workers:
 
     KEPT = 8
 
-    def __init__(self, handler, server):
+    def __init__(self):
         self.lock, self.idle = threading.Lock(), []
         self.breeder, theirs = socket.socketpair()
         if os.fork() == 0:
             self.breeder.close()
-            if server:
-                server.socket.close()
-            breed(handler, theirs)
+            breed(theirs)
         theirs.close()
+
+    def load(self, env):
+        """Load the function, with more in its environment; a Problem says why it cannot be."""
+        data = marshal.dumps(env)
+        self.breeder.sendall(len(data).to_bytes(4, "big") + data)
+        head = receive(self.breeder, 4)
+        if not head:
+            raise Problem(500, f"{MODULE}.py ends the process that loads it")
+        if problem := marshal.loads(receive(self.breeder, int.from_bytes(head, "big"))):
+            raise Problem(*problem)
+
+    def prepare(self):
+        """Have a worker ready for the first call."""
+        try:
+            self.give(self.take(), True)
+        except Problem:
+            pass  # which the call is told
 
     def call(self, event):
         worker = self.take()
@@ -327,7 +352,7 @@ class Spare:
         return 200
 
     def wait(self):
-        """Take over what the order says."""
+        """Put the order's files in place, and return its environment."""
         order = self.orders.get()
         os.environ.update(order["env"])
         for name, data in order["files"].items():
@@ -336,6 +361,7 @@ class Spare:
             with open(path, "wb") as f:
                 f.write(base64.b64decode(data))
             os.chmod(path, 0o555)
+        return order["env"]
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -470,19 +496,18 @@ class Requests(http.server.BaseHTTPRequestHandler):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    digest = os.environ.pop("FUNC_SPARE", "")
     configure()
-    spare = None
-    if digest := os.environ.pop("FUNC_SPARE", ""):
-        # It listens at once. The function is loaded by this thread, as always:
-        # some modules can be loaded in no other.
+    workers, spare, env = Workers(), None, {}
+    if digest:  # it listens at once
         Requests.spare = spare = Spare(digest)
-        server = Server(("", PORT), Requests)
-        listening = threading.Thread(target=server.serve_forever)
+        listening = threading.Thread(target=Server(("", PORT), Requests).serve_forever)
         listening.start()
-        spare.wait()
+        env = spare.wait()
         configure()
     try:
-        Requests.workers = Workers(load(), spare and server)
+        workers.load(env)
+        Requests.workers = workers
     except Problem as p:
         # The server runs all the same, and tells whoever calls.
         os.write(2, (p.message + "\n").encode())
@@ -490,6 +515,9 @@ def main():
     if spare:
         Requests.spare = None
         spare.loaded.set()
+    if not Requests.problem:
+        workers.prepare()
+    if spare:
         return listening.join()
     Server(("", PORT), Requests).serve_forever()
 
