@@ -98,6 +98,7 @@ func (a *agent) handlers() map[wire.Method]wire.Handler {
 		wire.Events:    wire.HandleStream(a.watch),
 		wire.Files:     wire.HandleStream(a.files),
 		wire.Reset:     wire.Handle(a.reset),
+		wire.UseCPUs:   wire.Handle(setCPUs),
 	}
 }
 

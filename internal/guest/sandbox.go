@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -57,6 +58,26 @@ func useCPUs(count uint32) error {
 		}
 	}
 	return nil
+}
+
+// setCPUs switches processors on and off until so many are in use. The first
+// always is.
+func setCPUs(p *wire.Processors) (*wire.Empty, error) {
+	if err := useCPUs(p.Count); err != nil {
+		return nil, err
+	}
+	others, err := filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/online")
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, file := range others {
+		n, err := strconv.ParseUint(strings.TrimPrefix(filepath.Base(filepath.Dir(file)), "cpu"), 10, 32)
+		if err == nil && n > 0 && uint32(n) >= p.Count {
+			errs = append(errs, os.WriteFile(file, []byte("0"), 0))
+		}
+	}
+	return &wire.Empty{}, errors.Join(errs...)
 }
 
 // makeShm makes the pod's /dev/shm.

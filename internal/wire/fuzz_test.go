@@ -9,7 +9,7 @@ import (
 // replies are what the host decodes, requests what the guest decodes.
 var (
 	replies  = []message{&Empty{}, &Guest{}, &Started{}, &Exit{}, &Usage{}, &PIDs{}, &Content{}, &Event{}}
-	requests = []message{&Sandbox{}, &Container{}, &Command{}, &Ref{}, &Signal{}, &Size{}, &NewLimits{}, &Volume{}, &Address{}}
+	requests = []message{&Sandbox{}, &Container{}, &Command{}, &Ref{}, &Signal{}, &Size{}, &NewLimits{}, &Volume{}, &Address{}, &Processors{}}
 )
 
 func fuzz(f *testing.F, kinds []message) {

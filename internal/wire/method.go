@@ -59,13 +59,15 @@ const (
 	// Reset (Empty -> Empty) takes back what was made for containers that are
 	// gone: volumes, layers and addresses. Configure may follow again.
 	Reset
+	// UseCPUs (Processors -> Empty) switches processors on and off.
+	UseCPUs
 )
 
 var methodNames = [...]string{
 	Configure: "configure", Create: "create", Exec: "exec", Start: "start", Wait: "wait", Kill: "kill",
 	Resize: "resize", Delete: "delete", Update: "update", Freeze: "freeze", Thaw: "thaw", Stats: "stats",
 	Processes: "processes", PutVolume: "put volume", GetFile: "get file", Stdin: "stdin", Stdout: "stdout",
-	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files", Reset: "reset",
+	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files", Reset: "reset", UseCPUs: "use processors",
 }
 
 func (m Method) String() string {

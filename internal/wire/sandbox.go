@@ -42,6 +42,11 @@ func (m *IDRange) fields(c *coder) {
 	c.uint32(&m.Size)
 }
 
+// Processors is how many the machine uses, of those that it has; at least one.
+type Processors struct{ Count uint32 }
+
+func (m *Processors) fields(c *coder) { c.uint32(&m.Count) }
+
 // Link is a network interface, which is found by the hardware address that the
 // virtual machine started with and becomes the pod's.
 type Link struct {

@@ -39,7 +39,7 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 		return c, err
 	}
 	c.Cgroup, c.UID, c.Size = s.Linux.CgroupsPath, user(id), size
-	c.Sandbox = wire.Sandbox{Hostname: s.Hostname, ShmSize: shmSize, CPUs: uint32(min(max(size.CPUs, 1), c.Shape.CPUs))}
+	c.Sandbox = wire.Sandbox{Hostname: s.Hostname, ShmSize: shmSize, CPUs: min(size.processors(), uint32(c.Shape.CPUs))}
 	return c, c.namespaces(s)
 }
 

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,8 +63,13 @@ type Pod struct {
 	err     error
 
 	memory atomic.Int64 // the guest's, in bytes
-	disks  *disks
-	shares shares
+	sizing sync.Mutex   // guards size
+	size   Size
+	// outside is what the machine used before it was this pod's, in bytes, and is
+	// not counted in the pod's control group.
+	outside int64
+	disks   *disks
+	shares  shares
 }
 
 // Frozen says whether the machine stands still because its pod is frozen.
@@ -121,10 +127,12 @@ func newPod(ctx context.Context, machine vmm.Machine, c Config) (*Pod, error) {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	return &Pod{
+	p := &Pod{
 		machine: machine, volumes: watcher, life: life, stop: stop, cgroup: c.Cgroup, users: c.Sandbox.Users, shape: c.Shape,
-		ready: make(chan struct{}), disks: newDisks(machine),
-	}, nil
+		ready: make(chan struct{}), disks: newDisks(machine), size: c.Size,
+	}
+	p.memory.Store(c.Shape.Memory)
+	return p, nil
 }
 
 // configure makes the machine the pod's.
@@ -156,7 +164,7 @@ func (p *Pod) greet(ctx context.Context, c Config) (err error) {
 	if err := p.session.Call(ctx, wire.Configure, &c.Sandbox, &p.guest); err != nil {
 		return err
 	}
-	return p.Resize(ctx, c.Size)
+	return p.setMemory(ctx, c.Size)
 }
 
 // watch ends a machine that has lost its connection: one that broke the

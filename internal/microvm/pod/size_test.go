@@ -25,3 +25,21 @@ func TestMachineFollowsTheLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestSizeFollowsItsContainers(t *testing.T) {
+	for _, test := range []struct{ pod, from, to, want Size }{
+		{Size{300, 1500}, Size{100, 500}, Size{200, 250}, Size{400, 1250}},
+		{Size{300, 1500}, Size{100, 0}, Size{0, 500}, Size{300, 1500}},     // no limit, before or after
+		{Size{0, 0}, Size{100, 500}, Size{200, 1000}, Size{0, 0}},          // another container has none
+		{Size{100, 500}, Size{300, 900}, Size{200, 1000}, Size{200, 1000}}, // a pod's size that was not its containers'
+	} {
+		if got := test.pod.Changed(test.from, test.to); got != test.want {
+			t.Errorf("%v from %v to %v: got %v, want %v", test.pod, test.from, test.to, got, test.want)
+		}
+	}
+	for cpu, want := range map[int64]uint32{0: 1, 1: 1, 1000: 1, 1001: 2, 2500: 3} {
+		if got := (Size{CPU: cpu}).processors(); got != want {
+			t.Errorf("%d thousandths: %d processors, want %d", cpu, got, want)
+		}
+	}
+}

@@ -101,7 +101,7 @@ func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.session = s.session
+	p.session, p.outside = s.session, used.Anonymous
 	if link.Name != "" {
 		link.Hardware = rehearsedHardware
 		c.Sandbox.Links = []wire.Link{link}

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/pod"
 	"redoubt.dev/redoubt/internal/microvm/spec"
 	"redoubt.dev/redoubt/internal/wire"
 )
@@ -96,7 +97,8 @@ func (s *Service) CloseIO(_ context.Context, r *api.CloseIORequest) (*ptypes.Emp
 	return &ptypes.Empty{}, nil
 }
 
-// Update changes a container's limits in the guest.
+// Update changes a container's limits in the guest, and the machine's size with
+// them.
 func (s *Service) Update(ctx context.Context, r *api.UpdateTaskRequest) (*ptypes.Empty, error) {
 	if err := s.update(ctx, r); err != nil {
 		return nil, errgrpc.ToGRPC(err)
@@ -125,7 +127,13 @@ func (s *Service) update(ctx context.Context, r *api.UpdateTaskRequest) error {
 		return err
 	}
 	limits := spec.Limits(resources)
-	return session.Call(ctx, wire.Update, &wire.NewLimits{ID: r.ID, Limits: limits}, &wire.Empty{})
+	if err := s.pod.Resize(ctx, pod.SizeOf(c.limited()), pod.SizeOf(limits), func() error {
+		return session.Call(ctx, wire.Update, &wire.NewLimits{ID: r.ID, Limits: limits}, &wire.Empty{})
+	}); err != nil {
+		return err
+	}
+	c.limit(limits)
+	return nil
 }
 
 // onGuestEvent passes on what the guest reports, if it names a container.

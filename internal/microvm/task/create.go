@@ -195,6 +195,7 @@ func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *contai
 		return err
 	}
 	p.attach(copier)
+	c.limit(out.Limits)
 	return nil
 }
 

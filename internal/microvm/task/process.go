@@ -27,11 +27,12 @@ type container struct {
 	back       []volume.Plan
 	init       *process
 
-	mu    sync.Mutex // guards what follows
-	execs map[string]*process
-	usage *wire.Usage   // as last measured
-	fault error         // why the last measurement failed; nil when it did not
-	asked chan struct{} // closed when the present measurement ends; nil without one
+	mu     sync.Mutex // guards what follows
+	limits wire.Limits
+	execs  map[string]*process
+	usage  *wire.Usage   // as last measured
+	fault  error         // why the last measurement failed; nil when it did not
+	asked  chan struct{} // closed when the present measurement ends; nil without one
 }
 
 // process is a container's first one or one more.
@@ -68,6 +69,19 @@ func (c *container) process(exec string) (*process, error) {
 		return nil, fmt.Errorf("%w: process %s of container %s", errdefs.ErrNotFound, exec, c.id)
 	}
 	return p, nil
+}
+
+// limited are the container's limits, and limit notes others.
+func (c *container) limited() wire.Limits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limits
+}
+
+func (c *container) limit(l wire.Limits) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limits = l
 }
 
 // running lists the extra processes that have not ended.

@@ -101,7 +101,7 @@ func keepSandbox(c *container, config *cri.PodSandboxConfig) error {
 func (s *Service) StartSandbox(_ context.Context, r *sandbox.StartSandboxRequest) (*sandbox.StartSandboxResponse, error) {
 	c, err := s.findSandbox(r.SandboxID)
 	if err != nil {
-		return nil, errgrpc.ToGRPC(err)
+		return nil, errgrpc.ToGRPC(fmt.Errorf("%w: %v", errdefs.ErrFailedPrecondition, err))
 	}
 	if status, _ := c.init.state(); status != tasks.Status_CREATED {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("%w: the pod is %s", errdefs.ErrFailedPrecondition, status))
