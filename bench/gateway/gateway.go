@@ -1,7 +1,8 @@
 // Package gateway measures what the gateway adds to a request, beside nginx as
-// reverse proxy in front of the same instance and the instance alone. All of
-// them are real: a service of the platform, the gateway role, Debian's nginx,
-// and wrk, in one network namespace and on the same processors.
+// reverse proxy in front of the same instance and the instance alone, and what it
+// takes for connections that nobody uses. All of them are real: a service of the
+// platform, the gateway role, Debian's nginx, and wrk, in one network namespace and
+// on the same processors.
 package gateway
 
 import (
@@ -64,7 +65,11 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 		results = append(results, added)
 	}
 	measure.Compare(results, peer)
-	return results, nil
+	still, err := idle(ctx, p, ways[2].address, s.host)
+	if err != nil {
+		return nil, err
+	}
+	return append(results, still), nil
 }
 
 // samples are what wrk said, by subject.
