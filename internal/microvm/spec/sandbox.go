@@ -91,13 +91,16 @@ func PodFiles(c *cri.PodSandboxConfig) map[string]string {
 }
 
 // MountPodFiles mounts in the container s the pod's files, which are in dir on
-// the host, and the memory that the pod's containers share, but for what it has
-// mounts of its own for.
+// the host, and if it shares the pod's IPC the memory that goes with it, but for
+// what it has mounts of its own for.
 func MountPodFiles(s *specs.Spec, dir string) {
-	has := map[string]bool{}
+	has, shares := map[string]bool{}, false
+	for _, n := range s.Linux.Namespaces {
+		shares = shares || n.Type == specs.IPCNamespace && n.Path != ""
+	}
 	for i := range s.Mounts {
 		m := &s.Mounts[i]
-		if has[m.Destination] = true; m.Destination == "/dev/shm" && m.Type == "tmpfs" {
+		if has[m.Destination] = true; shares && m.Destination == "/dev/shm" && m.Type == "tmpfs" {
 			m.Type, m.Source, m.Options = "bind", filepath.Join(dir, "shm"), []string{"rbind"}
 		}
 	}

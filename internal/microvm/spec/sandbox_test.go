@@ -51,9 +51,15 @@ func TestSandboxOfTheHost(t *testing.T) {
 }
 
 func TestMountPodFiles(t *testing.T) {
-	s := &specs.Spec{Mounts: []specs.Mount{
+	s := pod(specs.IPCNamespace)
+	s.Mounts = []specs.Mount{
 		{Destination: "/etc/hosts", Type: "bind", Source: "/own"}, {Destination: "/dev/shm", Type: "tmpfs", Source: "shm"},
-	}}
+	}
+	MountPodFiles(s, "/pod")
+	if m := s.Mounts[1]; m.Source != "shm" {
+		t.Errorf("a container with IPC of its own has the memory %s", m.Source)
+	}
+	s.Linux.Namespaces[0].Path = "/proc/7/ns/ipc"
 	MountPodFiles(s, "/pod")
 	from := map[string]string{}
 	for _, m := range s.Mounts {

@@ -74,9 +74,9 @@ func Container(id string, s *specs.Spec, streams Streams) (*wire.Container, []sp
 }
 
 // namespaces tells which the container shares with its pod. A path to another
-// process's is the pod's: containerd gives no other.
+// process's is the pod's: containerd gives no other. What is not named is not
+// shared.
 func namespaces(c *wire.Container, s *specs.Spec) error {
-	c.PodPID, c.PodIPC, c.PodUTS = true, true, true
 	network, pid := false, false
 	for _, n := range s.Linux.Namespaces {
 		shared := n.Path != ""

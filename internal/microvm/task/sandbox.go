@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	sandbox "github.com/containerd/containerd/api/runtime/sandbox/v1"
@@ -158,6 +159,7 @@ func (s *Service) SandboxStatus(_ context.Context, r *sandbox.SandboxStatusReque
 	if status == tasks.Status_RUNNING || status == tasks.Status_PAUSED {
 		answer.State = ready
 	}
+	answer.Info = map[string]string{"pid": strconv.FormatUint(uint64(answer.Pid), 10), "state": answer.State}
 	return answer, nil
 }
 
