@@ -294,7 +294,8 @@ final class Request
         $event = ['data' => $data];
         // Kubeless's, or else a CloudEvent's.
         foreach (['event-id' => 'ce-id', 'event-type' => 'ce-type', 'event-time' => 'ce-time', 'event-namespace' => 'ce-source'] as $name => $attribute) {
-            $event[$name] = $this->header($name) ?: $this->header($attribute);
+            $value = $this->header($name);
+            $event[$name] = $value !== '' ? $value : $this->header($attribute); // "0" is one, too
         }
         $request = (object) ['method' => $this->method, 'path' => $this->path, 'headers' => $this->headers];
         return (object) ($event + ['extensions' => (object) ['request' => $request]]);
