@@ -52,6 +52,18 @@ func TestCronTriggerWakesItsFunction(t *testing.T) {
 	shared.Redoubt(t, "trigger", "-n", ns, "cronjob", "delete", "tick")
 }
 
+// TestTriggersOfOthers applies what Kubeless has triggers for and nothing here has.
+func TestTriggersOfOthers(t *testing.T) {
+	const manifest = "apiVersion: kubeless.io/v1beta1\nkind: %s\nmetadata: {name: orders, namespace: default}\nspec: {%s, functionSelector: {matchLabels: {function: hello}}}\n"
+	for kind, spec := range map[string]string{"Kafka": "topic: orders", "Kinesis": "stream: orders, shardID: shard-0"} {
+		shared.Refuse(t, fmt.Sprintf(manifest, kind+"Trigger", spec), kind+" is not served", "NATSTrigger")
+		_, err := shared.Try(t, "", "trigger", strings.ToLower(kind), "create", "orders", "--function-selector", "function=hello")
+		if err == nil || !strings.Contains(err.Error(), "redoubt trigger nats create") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
 func TestCronTriggerRefuses(t *testing.T) {
 	ns := namespace(t)
 	for title, tc := range map[string]struct {

@@ -22,8 +22,20 @@ func newTrigger(a *app) *cobra.Command {
 		Long: `Call functions for what happens. The commands and flags are Kubeless's. A
 function that is frozen or has no instance is woken by its trigger.`,
 	}
-	cmd.AddCommand(newHTTPTrigger(a), newCronTrigger(a), newNATSTrigger(a))
+	cmd.AddCommand(newHTTPTrigger(a), newCronTrigger(a), newNATSTrigger(a), newUnservedTrigger("kafka", "topic"), newUnservedTrigger("kinesis", "stream"))
 	return cmd
+}
+
+// newUnservedTrigger is one of Kubeless's commands for what is not served.
+func newUnservedTrigger(word, source string) *cobra.Command {
+	return &cobra.Command{
+		Use:                word,
+		Short:              "Not served: says what there is instead",
+		DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return usage(fmt.Errorf("triggers of %s are not served; let a bridge put the %s into JetStream, and use: redoubt trigger nats create", word, source))
+		},
+	}
 }
 
 // triggerKind is a kind of triggers and how the command line calls it.
