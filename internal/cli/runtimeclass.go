@@ -169,8 +169,7 @@ func acceleratorOf(class *nodev1.RuntimeClass, node *corev1.Node) string {
 	if reported == "" {
 		return "offers it"
 	}
-	reason := strings.Join(strings.Fields(node.Annotations[sandbox.AcceleratorAnnotation]), " ")
-	return fmt.Sprintf("%s, %s", reported, reason)
+	return fmt.Sprintf("%s, %s", reported, node.Annotations[sandbox.AcceleratorAnnotation])
 }
 
 func isolationOf(class *nodev1.RuntimeClass) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"redoubt.dev/redoubt/internal/microvm/kvm"
@@ -18,7 +19,7 @@ const microVM = "microvm"
 // machines is how virtual machines run on this node.
 type machines struct {
 	isolation   string // the label's value
-	accelerator string // for people
+	accelerator string // for people, on one line
 }
 
 // learnMachines finds out whether virtual machines run under KVM here, with
@@ -31,7 +32,7 @@ func (r *role) learnMachines(ctx context.Context, image string) {
 		if err == nil {
 			m := machines{isolation: answer.Isolation(), accelerator: "KVM"}
 			if !answer.Works {
-				m.accelerator = "emulation: " + answer.Reason
+				m.accelerator = "emulation: " + strings.Join(strings.Fields(answer.Reason), " ")
 			}
 			r.machines.Store(&m)
 			r.queue.Add(r.name)
