@@ -38,11 +38,13 @@ type Pod struct {
 // Join makes the tap device in the network namespace at path.
 func Join(path string) (Pod, error) {
 	var pod Pod
-	link, err := within(path, func(*os.File) (err error) {
-		pod.Tap, err = tap.Create(tapName)
+	err := within(path, func(*os.File) (err error) {
+		if pod.Tap, err = tap.Create(tapName); err != nil {
+			return err
+		}
+		pod.Link, err = connectPod()
 		return err
 	})
-	pod.Link = link
 	if err != nil && pod.Tap != nil {
 		_ = pod.Tap.Close()
 	}
@@ -53,9 +55,22 @@ func Join(path string) (Pod, error) {
 // own. Adopt takes it from there. The caller closes both files.
 func Spare() (device, namespace *os.File, err error) { return tap.Apart(tapName) }
 
-// Adopt takes the device that Spare made into the network namespace at path,
-// and returns what the guest's card becomes, as Join does.
-func Adopt(path string, namespace *os.File) (wire.Link, error) {
+// Describe returns what the guest's card becomes in the network namespace at path,
+// as Join does.
+func Describe(path string) (link wire.Link, err error) {
+	err = within(path, func(*os.File) error {
+		own, err := podLink()
+		if err == nil && own != nil {
+			link, err = describe(own)
+		}
+		return err
+	})
+	return link, err
+}
+
+// Adopt takes the device that Spare made into the network namespace at path, and
+// connects it. The kernel takes its time for that.
+func Adopt(path string, namespace *os.File) error {
 	return within(path, func(pods *os.File) error {
 		if err := enter(namespace); err != nil {
 			return err
@@ -67,13 +82,16 @@ func Adopt(path string, namespace *os.File) (wire.Link, error) {
 		if err := netlink.LinkSetNsFd(card, int(pods.Fd())); err != nil {
 			return fmt.Errorf("move the tap device: %w", err)
 		}
-		return enter(pods)
+		if err := enter(pods); err != nil {
+			return err
+		}
+		_, err = connectPod()
+		return err
 	})
 }
 
-// within gets the tap device into the pod's namespace, on a thread that is in
-// it and must be when get returns, and connects it.
-func within(path string, get func(pods *os.File) error) (link wire.Link, err error) {
+// within calls do on a thread in the network namespace at path, and with it.
+func within(path string, do func(pods *os.File) error) error {
 	done := make(chan error)
 	thread.Go(func() {
 		done <- func() error {
@@ -85,17 +103,13 @@ func within(path string, get func(pods *os.File) error) (link wire.Link, err err
 			if err := enter(pods); err != nil {
 				return err
 			}
-			if err := get(pods); err != nil {
-				return err
-			}
-			link, err = connectPod()
-			return err
+			return do(pods)
 		}()
 	})
 	if err := <-done; err != nil {
-		return wire.Link{}, fmt.Errorf("join the pod's network %s: %w", path, err)
+		return fmt.Errorf("join the pod's network %s: %w", path, err)
 	}
-	return link, nil
+	return nil
 }
 
 // connectPod connects the tap device with the pod's interface, if it has one.

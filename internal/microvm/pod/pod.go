@@ -106,7 +106,7 @@ func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 		joined.Link.Hardware = hardware
 		c.Sandbox.Links = []wire.Link{joined.Link}
 	}
-	go p.configure(p.life, c)
+	go p.configure(p.life, c, func() error { return nil })
 	return p, nil
 }
 
@@ -135,12 +135,14 @@ func newPod(ctx context.Context, machine vmm.Machine, c Config) (*Pod, error) {
 	return p, nil
 }
 
-// configure makes the machine the pod's.
-func (p *Pod) configure(ctx context.Context, c Config) {
+// configure makes the machine the pod's, once it is where the pod is.
+func (p *Pod) configure(ctx context.Context, c Config, join func() error) {
 	defer close(p.ready)
 	limited, cancel := context.WithTimeout(ctx, configureLimit)
 	defer cancel()
-	if p.err = p.greet(limited, c); p.err != nil {
+	joined := make(chan error, 1)
+	go func() { joined <- join() }()
+	if p.err = errors.Join(p.greet(limited, c), <-joined); p.err != nil {
 		p.err = fmt.Errorf("configure the virtual machine: %w", p.err)
 		p.machine.Kill()
 		return

@@ -71,43 +71,53 @@ func (s *Spare) Fits(c Config) bool { return s.shape == c.Shape }
 // Become makes the machine a pod's, as Start does with a copy. Where it fails,
 // the machine has ended.
 func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
-	defer s.namespace.Close()
-	if err := cgroup.Create(c.Cgroup); err != nil {
-		s.machine.Kill()
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			s.machine.Kill()
-			err = errors.Join(err, cgroup.Remove(c.Cgroup))
+			s.End()
 		}
 	}()
-	if err := cgroup.Move(c.Cgroup, s.machine.PID()); err != nil {
-		return nil, err
-	}
-	// What the machine has used is counted where it was made.
-	used, err := proc.MemoryOf(s.machine.PID())
+	link, err := network.Describe(c.NetNS)
 	if err != nil {
 		return nil, err
 	}
-	if err := cgroup.Bound(c.Cgroup, used.Anonymous); err != nil {
-		return nil, err
-	}
-	link, err := network.Adopt(c.NetNS, s.namespace)
-	if err != nil {
+	if err := cgroup.Create(c.Cgroup); err != nil {
 		return nil, err
 	}
 	p, err := newPod(ctx, s.machine, c)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cgroup.Remove(c.Cgroup))
 	}
-	p.session, p.outside = s.session, used.Anonymous
+	p.session = s.session
 	if link.Name != "" {
 		link.Hardware = rehearsedHardware
 		c.Sandbox.Links = []wire.Link{link}
 	}
-	go p.configure(p.life, c)
+	go p.configure(p.life, c, func() error { return s.join(p, c) })
 	return p, nil
+}
+
+// join brings the machine to where its pod is: into its control group and its
+// network. What the kernel needs for both is as long as what the guest needs
+// meanwhile.
+func (s *Spare) join(p *Pod, c Config) error {
+	defer s.namespace.Close()
+	adopted := make(chan error, 1)
+	go func() { adopted <- network.Adopt(c.NetNS, s.namespace) }()
+	return errors.Join(s.count(p, c.Cgroup), <-adopted)
+}
+
+// count has the machine counted with its pod. What it has used is counted where it
+// was made.
+func (s *Spare) count(p *Pod, group string) error {
+	if err := cgroup.Move(group, s.machine.PID()); err != nil {
+		return err
+	}
+	used, err := proc.MemoryOf(s.machine.PID())
+	if err != nil {
+		return err
+	}
+	p.outside = used.Anonymous
+	return cgroup.Bound(group, p.outside)
 }
 
 // Urgent lets the machine's process run as others do: one that is made while
