@@ -135,19 +135,26 @@ func (r *reconciler) usage(ctx context.Context, namespaces []corev1.Namespace) (
 	return all, nil
 }
 
-// sum adds up what all namespaces use but one, which may be none of them.
-func (u usage) sum(but string) corev1.ResourceList {
+// sum adds up what all namespaces use.
+func (u usage) sum() corev1.ResourceList {
 	sum := corev1.ResourceList{}
-	for namespace, used := range u {
-		if namespace == but {
-			continue
-		}
+	for _, used := range u {
 		for name, amount := range used {
 			amount.Add(sum[name])
 			sum[name] = amount
 		}
 	}
 	return sum
+}
+
+// less is what is left of all without a part of it.
+func less(all, part corev1.ResourceList) corev1.ResourceList {
+	left := corev1.ResourceList{}
+	for name, amount := range all {
+		amount.Sub(part[name])
+		left[name] = amount
+	}
+	return left
 }
 
 // reported is what the tenant's status says of it.

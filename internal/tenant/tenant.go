@@ -79,12 +79,13 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	all := used.sum()
 	for i := range namespaces {
-		if err := r.keep(ctx, &tenant, &resolved, &namespaces[i], used.sum(namespaces[i].Name)); err != nil {
+		if err := r.keep(ctx, &tenant, &resolved, &namespaces[i], less(all, used[namespaces[i].Name])); err != nil {
 			return ctrl.Result{}, fmt.Errorf("keep namespace %s of tenant %s: %w", namespaces[i].Name, tenant.Name, err)
 		}
 	}
-	return ctrl.Result{}, r.report(ctx, &tenant, &resolved, namespaces, used)
+	return ctrl.Result{}, r.report(ctx, &tenant, &resolved, namespaces, all)
 }
 
 // cluster is what classes there are and what the nodes say of themselves.
@@ -117,7 +118,7 @@ func (r *reconciler) namespaces(ctx context.Context, tenant string) ([]corev1.Na
 }
 
 // report writes the tenant's status.
-func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, namespaces []corev1.Namespace, used usage) error {
+func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolved *resolution, namespaces []corev1.Namespace, used corev1.ResourceList) error {
 	before := tenant.DeepCopy()
 	s := &tenant.Status
 	s.ObservedGeneration = tenant.Generation
@@ -126,7 +127,7 @@ func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolve
 	for _, ns := range namespaces {
 		s.Namespaces = append(s.Namespaces, ns.Name)
 	}
-	s.Used = reported(used.sum(""))
+	s.Used = reported(used)
 	ready := metav1.Condition{Type: redoubt.Ready, Status: metav1.ConditionTrue, Reason: "Resolved", ObservedGeneration: tenant.Generation}
 	if resolved.problem != "" {
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "CannotRun", resolved.problem
