@@ -85,8 +85,11 @@ func Adopt(path string, namespace *os.File) error {
 		if err := enter(pods); err != nil {
 			return err
 		}
-		_, err = connectPod()
-		return err
+		own, err := podLink()
+		if err != nil || own == nil {
+			return err
+		}
+		return connect(own)
 	})
 }
 
