@@ -2,14 +2,11 @@ package measure
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"redoubt.dev/redoubt/internal/probe"
 )
@@ -23,11 +20,8 @@ const starts = 3
 // beside measures a class with a pod that serves: what can be done to it, and how
 // fast pods are. Nothing else is measured meanwhile.
 func (p Probe) beside(ctx context.Context, class string, node *corev1.Node, m *Measured) error {
-	peer, refused, err := p.serve(ctx, server(class, node.Name, p.Image))
-	if err == nil && refused != "" {
-		err = errors.New(refused)
-	}
-	if err != nil {
+	peer, refused, err := p.start(ctx, server(class, node.Name, p.Image), serves)
+	if err = must(refused, err); err != nil {
 		return err
 	}
 	defer p.remove(ctx, peer)
@@ -39,29 +33,6 @@ func (p Probe) beside(ctx context.Context, class string, node *corev1.Node, m *M
 	return err
 }
 
-// serve makes a pod, and waits until it has an address and runs.
-func (p Probe) serve(ctx context.Context, pod *corev1.Pod) (now *corev1.Pod, refused string, err error) {
-	pods := p.Cluster.CoreV1().Pods(Namespace)
-	if now, err = pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
-		return nil, "", err
-	}
-	name := now.Name
-	err = wait.PollUntilContextTimeout(ctx, interval, patience, true, func(ctx context.Context) (bool, error) {
-		if now, err = pods.Get(ctx, name, metav1.GetOptions{}); err != nil {
-			return false, err
-		}
-		if now.Status.Phase == corev1.PodRunning && now.Status.PodIP != "" {
-			return true, nil
-		}
-		refused, err = p.refusal(ctx, now, nil)
-		return refused != "", err
-	})
-	if err != nil || refused != "" {
-		p.remove(ctx, now)
-	}
-	return now, refused, err
-}
-
 // figures has pods measure, one after the other, beside one that serves. What is
 // counted is the same in each; of speeds the best counts, of starts the median.
 func (p Probe) figures(ctx context.Context, class, node, address string) (map[string]float64, error) {
@@ -71,10 +42,7 @@ func (p Probe) figures(ctx context.Context, class, node, address string) (map[st
 		pod.Spec.Containers[0].Args = []string{probe.Speeds, address}
 		asked := time.Now()
 		report, refused, err := p.run(ctx, pod)
-		if err == nil && refused != "" {
-			err = errors.New(refused)
-		}
-		if err != nil {
+		if err = must(refused, err); err != nil {
 			return nil, fmt.Errorf("measure speeds: %w", err)
 		}
 		took = append(took, report.Started.Sub(asked))

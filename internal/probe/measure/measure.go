@@ -128,10 +128,8 @@ func (p Probe) within(ctx context.Context, class *nodev1.RuntimeClass, node *cor
 	}
 	try(func() (_ map[string]string, err error) {
 		var refused string
-		if m.Default, refused, err = p.run(ctx, pod(class.Name, node.Name, p.Image)); err == nil && refused != "" {
-			err = errors.New(refused)
-		}
-		return nil, err
+		m.Default, refused, err = p.run(ctx, pod(class.Name, node.Name, p.Image))
+		return nil, must(refused, err)
 	})
 	try(func() (_ map[string]string, err error) {
 		var refused string

@@ -54,20 +54,48 @@ func pod(class, node, image string) *corev1.Pod {
 func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (report probe.Report, refused string, err error) {
 	p.Room <- struct{}{}
 	defer func() { <-p.Room }()
+	made, refused, err := p.start(ctx, pod, hasEnded, about...)
+	if err != nil || refused != "" {
+		return report, refused, err
+	}
+	defer p.remove(ctx, made)
+	log, err := p.Cluster.CoreV1().Pods(Namespace).GetLogs(made.Name, &corev1.PodLogOptions{}).Stream(ctx)
+	if err != nil {
+		return report, "", fmt.Errorf("read what pod %s says: %w", made.Name, err)
+	}
+	defer log.Close()
+	if err := json.NewDecoder(io.LimitReader(log, longest)).Decode(&report); err != nil {
+		return report, "", fmt.Errorf("read what pod %s says: %w", made.Name, err)
+	}
+	return report, "", nil
+}
+
+func hasEnded(pod *corev1.Pod) bool { return pod.Status.Phase == corev1.PodSucceeded }
+
+func serves(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodRunning && pod.Status.PodIP != ""
+}
+
+// start makes the pod, and waits until it is as wanted. Where the node does not
+// start it, refused says why; then, and after an error, it is removed.
+func (p Probe) start(ctx context.Context, pod *corev1.Pod, wanted func(*corev1.Pod) bool, about ...string) (now *corev1.Pod, refused string, err error) {
 	pods := p.Cluster.CoreV1().Pods(Namespace)
 	made, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 	if err != nil {
-		return report, "", err
+		return nil, "", err
 	}
-	defer p.remove(ctx, made)
+	defer func() {
+		if err != nil || refused != "" {
+			p.remove(ctx, made)
+		}
+	}()
 	var why string
 	err = wait.PollUntilContextTimeout(ctx, interval, patience, true, func(ctx context.Context) (bool, error) {
-		now, err := pods.Get(ctx, made.Name, metav1.GetOptions{})
-		if err != nil {
+		if now, err = pods.Get(ctx, made.Name, metav1.GetOptions{}); err != nil {
 			return false, err
 		}
 		why = fmt.Sprintf("pod %s is %s", now.Name, now.Status.Phase)
-		if now.Status.Phase == corev1.PodSucceeded {
+		if wanted(now) {
 			return true, nil
 		}
 		if refused, err = p.refusal(ctx, now, about); err != nil || refused != "" {
@@ -80,20 +108,17 @@ func (p Probe) run(ctx context.Context, pod *corev1.Pod, about ...string) (repor
 		return false, err
 	})
 	if err != nil {
-		return report, "", fmt.Errorf("%w; %s", err, why)
+		err = fmt.Errorf("%w; %s", err, why)
 	}
-	if refused != "" {
-		return report, refused, nil
+	return now, refused, err
+}
+
+// must takes a refusal for an error, where every class has to start the pod.
+func must(refused string, err error) error {
+	if err == nil && refused != "" {
+		return errors.New(refused)
 	}
-	log, err := pods.GetLogs(made.Name, &corev1.PodLogOptions{}).Stream(ctx)
-	if err != nil {
-		return report, "", fmt.Errorf("read what pod %s says: %w", made.Name, err)
-	}
-	defer log.Close()
-	if err := json.NewDecoder(io.LimitReader(log, longest)).Decode(&report); err != nil {
-		return report, "", fmt.Errorf("read what pod %s says: %w", made.Name, err)
-	}
-	return report, "", nil
+	return err
 }
 
 // remove lets a pod go at once.
