@@ -14,7 +14,6 @@ import (
 
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
-	"redoubt.dev/redoubt/internal/cluster"
 )
 
 const (
@@ -102,14 +101,9 @@ func (s *services) kill(ctx context.Context, process string) error {
 	if process == peer {
 		return nil
 	}
-	all, err := cluster.Processes(ctx, s.platform.Inst)
+	pid, err := s.platform.Process(ctx, process)
 	if err != nil {
 		return err
 	}
-	for _, one := range all {
-		if one.Name == process {
-			return unix.Kill(one.PID, unix.SIGKILL)
-		}
-	}
-	return fmt.Errorf("the instance %s has no process %s", s.platform.Inst.Name, process)
+	return unix.Kill(pid, unix.SIGKILL)
 }

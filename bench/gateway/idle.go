@@ -3,22 +3,15 @@ package gateway
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
-	"redoubt.dev/redoubt/internal/cluster"
-	"redoubt.dev/redoubt/internal/cluster/supervise"
+	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/proc"
-	"redoubt.dev/redoubt/internal/thread"
 )
 
 const (
@@ -59,49 +52,31 @@ func idle(ctx context.Context, p *platform.Platform, address, host string) (meas
 
 // memory is what the gateway takes, in bytes.
 func memory(ctx context.Context, p *platform.Platform) (int64, error) {
-	all, err := cluster.Processes(ctx, p.Inst)
+	pid, err := p.Process(ctx, "gateway")
 	if err != nil {
 		return 0, err
 	}
-	at := slices.IndexFunc(all, func(s supervise.Status) bool { return s.Name == "gateway" })
-	if at < 0 {
-		return 0, errors.New("the instance has no gateway; see: redoubt status --name bench")
-	}
-	m, err := proc.MemoryOf(all[at].PID)
+	m, err := proc.MemoryOf(pid)
 	return m.Share, err
 }
 
 // connect opens the connections within a network namespace. Those that are open
 // are returned with an error, too.
 func connect(ns, address, host string) (conns []net.Conn, err error) {
-	done := make(chan struct{})
-	thread.Go(func() {
-		defer close(done)
-		if err = enter(ns); err != nil {
-			return
-		}
+	err = netns.Do(ns, func() error {
 		for range idleConnections {
-			var c net.Conn
-			if c, err = net.Dial("tcp4", address); err != nil {
-				return
+			c, err := net.Dial("tcp4", address)
+			if err != nil {
+				return err
 			}
 			conns = append(conns, c)
-			if err = visit(c, host); err != nil {
-				return
+			if err := visit(c, host); err != nil {
+				return err
 			}
 		}
+		return nil
 	})
-	<-done
 	return conns, err
-}
-
-func enter(ns string) error {
-	file, err := os.Open(ns)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	return unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
 }
 
 // visit makes a request and reads its answer, so that the connection is one that

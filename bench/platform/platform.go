@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"redoubt.dev/redoubt/internal/cluster"
 	"redoubt.dev/redoubt/internal/instance"
 	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/sandbox"
@@ -86,6 +87,20 @@ func (p *Platform) Run(ctx context.Context, args ...string) error {
 		return fmt.Errorf("redoubt %s: %w\n%s", args[0], err, output.String())
 	}
 	return nil
+}
+
+// Process is the one of the instance's processes with that name.
+func (p *Platform) Process(ctx context.Context, name string) (pid int, err error) {
+	all, err := cluster.Processes(ctx, p.Inst)
+	if err != nil {
+		return 0, err
+	}
+	for _, one := range all {
+		if one.Name == name {
+			return one.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("the instance %s has no process %s", p.Inst.Name, name)
 }
 
 // Classes are the names of the sandbox classes that the node offers.
