@@ -158,7 +158,7 @@ func (s *stock) livesThrough(t *testing.T, handler string) {
 		{one, "cat /etc/resolv.conf", "search stock.example\nnameserver 192.0.2.53"},
 		{one, "grep -c '^127.0.0.1.*localhost' /etc/hosts; ip -4 -o addr show eth0 | grep -c 192.0.2.", "1\n1"},
 		{one, "echo shared > /dev/shm/x && grep ' /dev/shm ' /proc/mounts | wc -l", "1"},
-		{two, "cat /dev/shm/x; (nc -l -p 81 -e /bin/echo hello > /dev/null 2>&1 &); ls -d /proc/[0-9]* | wc -l | grep -c '^[1-9]$'", "shared\n1"},
+		{two, "cat /dev/shm/x; (nc -l -p 81 -e /bin/echo hello > /dev/null 2>&1 &); echo /proc/[0-9]* | wc -w | grep -c '^[1-9]$'", "shared\n1"},
 		{one, "until nc 127.0.0.1 81 < /dev/null; do sleep 0.1; done", "hello"},
 	} {
 		if got := s.ask(t, q.container, q.command); got != q.want {
