@@ -22,10 +22,11 @@ const (
 	// most is how many times longer requests may take beside a flood.
 	most = 2
 	// pause is the time between two requests, length how long they go on.
-	pause, length = 10 * time.Millisecond, 5 * time.Second
-	rounds        = 2
-	// rising is what a flood has to rise.
-	rising = 3 * time.Second
+	pause, length = 5 * time.Millisecond, 3 * time.Second
+	rounds        = 5
+	// calm is what the node has to clean up after a flood, rising what a flood
+	// has to rise.
+	calm, rising = 4 * time.Second, 2 * time.Second
 	// patience is how long an instance may take to be there, or a pod to go.
 	patience = 2 * time.Minute
 )
@@ -41,26 +42,33 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 	silent, loud := map[string][]float64{}, map[string][]float64{}
 	for range rounds {
 		for _, f := range floods {
-			times, err := town.listen(ctx)
+			times, err := town.inSilence(ctx)
 			if err != nil {
 				return nil, err
 			}
-			silent[f.name] = append(silent[f.name], times...)
+			silent[f.name] = append(silent[f.name], measure.Quantile(times, 0.99))
 			if times, err = town.beside(ctx, f); err != nil {
 				return nil, fmt.Errorf("%s: %w", f.name, err)
 			}
-			loud[f.name] = append(loud[f.name], times...)
+			loud[f.name] = append(loud[f.name], measure.Quantile(times, 0.99))
 		}
 	}
 	for _, f := range floods {
 		metric := "p99 of another's, " + f.name
-		before := measure.Of(suite, alone, metric, "ms", measure.Quantile(silent[f.name], 0.99))
-		beside := measure.Of(suite, "flooded", metric, "ms", measure.Quantile(loud[f.name], 0.99))
-		beside.Bar = math.Ceil(most * before.P50)
-		results = append(results, before, beside)
+		before := measure.Of(suite, alone, metric, "ms", silent[f.name]...)
+		beside := measure.Of(suite, "flooded", metric, "ms", loud[f.name]...)
+		results = append(results, before, beside.Within(math.Ceil(most*before.P50)))
 	}
 	measure.Compare(results, alone)
 	return results, nil
+}
+
+// inSilence listens when the flood before has gone.
+func (t *town) inSilence(ctx context.Context) (times []float64, err error) {
+	if err := pass(ctx, calm); err != nil {
+		return nil, err
+	}
+	return t.listen(ctx)
 }
 
 // beside listens while a flood lasts.
@@ -70,12 +78,19 @@ func (t *town) beside(ctx context.Context, f flood) (times []float64, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-time.After(rising):
+	if err := pass(ctx, rising); err != nil {
+		return nil, err
 	}
 	return t.listen(ctx)
+}
+
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 // listen makes requests to the quiet tenant at a steady pace, whatever the

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/cluster/loud"
 	"redoubt.dev/redoubt/internal/cluster/network"
 	"redoubt.dev/redoubt/internal/cluster/registries"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
@@ -187,6 +188,7 @@ func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
 		return err
 	}
 	b.background.add(func() error { return b.relayAPI(ctx) })
+	b.background.add(func() error { return loud.Keep(ctx, b.group, supervise.Group(b.containerd().Name)) })
 	b.background.add(func() error { return registries.Serve(ctx, b.inst.Data("registries"), b.inst.NetNS()) })
 	return errors.Join(b.relayTraces(ctx), b.serveControl(ctx, stop))
 }

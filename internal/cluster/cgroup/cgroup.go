@@ -97,6 +97,25 @@ func (t Tree) Weigh(sub string, n int) error {
 	return nil
 }
 
+// Limit lets the group sub use so many processors at most, in steps of a
+// hundredth of a second, so that it never holds one for long. Where the kernel
+// limits no groups it does nothing.
+func (t Tree) Limit(sub string, processors float64) error {
+	const period = 10_000 // us
+	quota := strconv.Itoa(int(processors * period))
+	for _, h := range t.hierarchies {
+		dir := filepath.Join(h.mountpoint, t.name, sub)
+		for _, f := range []struct{ name, value string }{
+			{"cpu.cfs_period_us", strconv.Itoa(period)}, {"cpu.cfs_quota_us", quota}, {"cpu.max", quota + " " + strconv.Itoa(period)},
+		} {
+			if err := writeExisting(filepath.Join(dir, f.name), f.value); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("limit control group: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // Add moves a process into the group sub, which exists.
 func (t Tree) Add(sub string, pid int) error {
 	for _, h := range t.hierarchies {

@@ -86,7 +86,7 @@ func New(netns, logDir string, tree cgroup.Tree) (*Supervisor, error) {
 
 // Start starts a program and keeps it running.
 func (s *Supervisor) Start(spec Spec) error {
-	if err := s.group.Create(groupOf(spec.Name)); err != nil {
+	if err := s.group.Create(Group(spec.Name)); err != nil {
 		return err
 	}
 	p := &program{
@@ -147,7 +147,8 @@ func (s *Supervisor) Status() []Status {
 // LogFile is where a program's output goes.
 func LogFile(dir, name string) string { return filepath.Join(dir, name+".log") }
 
-func groupOf(name string) string { return filepath.Join("engine", name) }
+// Group is the control group that a program starts in, and what it starts.
+func Group(name string) string { return filepath.Join("engine", name) }
 
 func (s *Supervisor) list() []*program {
 	s.mu.Lock()
@@ -185,7 +186,7 @@ func (s *Supervisor) launch(p *program) (*exec.Cmd, error) {
 	if err := s.thread.run(cmd.Start); err != nil {
 		return nil, err
 	}
-	if err := s.group.Add(groupOf(p.spec.Name), cmd.Process.Pid); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := s.group.Add(Group(p.spec.Name), cmd.Process.Pid); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return nil, errors.Join(err, cmd.Process.Kill(), cmd.Wait())
 	}
 	p.started(cmd.Process)

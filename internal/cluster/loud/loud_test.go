@@ -1,0 +1,55 @@
+package loud
+
+import (
+	"testing"
+	"time"
+)
+
+func TestAllowance(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		used []time.Duration // of a processor, in each second
+		loud []bool
+	}{
+		{"start of a pod", ms(100, 0, 0), []bool{false, false, false}},
+		{"always within the allowance", ms(100, 100, 100, 100, 100, 100, 100), make([]bool, 7)},
+		{"flood", ms(800, 800), []bool{true, true}},
+		{"steady and a little too much", ms(300, 300, 300), []bool{false, false, true}},
+		{"now and then", ms(650, 0, 650, 0, 650), []bool{true, true, true, true, true}},
+		{"as loud as it may be while it is held back", ms(800, 100, 100, 100, 100), []bool{true, true, true, true, true}},
+		{"silent again", ms(2000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), []bool{true, true, true, true, true, true, true, true, true, true, false}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var b bucket
+			for i, used := range test.used {
+				if got := b.add(used, time.Second); got != test.loud[i] {
+					t.Errorf("second %d: loud is %v, with %v in debt", i+1, got, b.debt)
+				}
+			}
+		})
+	}
+}
+
+func ms(values ...int) []time.Duration {
+	times := make([]time.Duration, len(values))
+	for i, v := range values {
+		times[i] = time.Duration(v) * time.Millisecond
+	}
+	return times
+}
+
+func TestParseStat(t *testing.T) {
+	for line, want := range map[string]time.Duration{
+		"7 (containerd-shim) S 1 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 9 0 5": 420 * time.Millisecond,
+		"7 (a ) (b)) S 1 7 7 0 -1 4194560 1 0 0 0 1 0 0 0 20 0 9 0 5":           10 * time.Millisecond,
+	} {
+		if got, ok := parseStat([]byte(line)); !ok || got != want {
+			t.Errorf("%q: %v, %v; want %v", line, got, ok, want)
+		}
+	}
+	for _, line := range []string{"", "7 (x", "7 (x) S 1", "7 (x) S 1 7 7 0 -1 4194560 1 0 0 0 much 1 0"} {
+		if got, ok := parseStat([]byte(line)); ok {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+}
