@@ -184,6 +184,35 @@ func TestForwardsThaw(t *testing.T) {
 	})
 }
 
+// What a frozen instance may use can be changed: it goes on for as long as that
+// takes, and is not restarted.
+func TestFrozenInstancesAreResized(t *testing.T) {
+	inEveryClass(t, func(t *testing.T, class, ns string) {
+		deployWeb(t, "web", ns, "1s", class, "resources: {requests: {cpu: 20m}}")
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		pod := instanceOf(t, ns, "web")
+		shared.Kubectl(t, "-n", ns, "patch", "pod", pod.Name, "--subresource=resize", "--patch",
+			`{"spec": {"containers": [{"name": "user-container", "resources": {"requests": {"cpu": "10m"}}}]}}`)
+		platform.Eventually(t, "the node has resized it, and frozen it again", func() error {
+			now := instanceOf(t, ns, "web").Status.ContainerStatuses[0]
+			if now.RestartCount != 0 {
+				t.Fatalf("it was restarted: %+v", now.LastTerminationState)
+			}
+			if got := now.Resources.Requests.Cpu().String(); got != "10m" {
+				return fmt.Errorf("it has %s", got)
+			}
+			if frozen, err := isFrozen(shared.Inst.ID(), pod); err != nil || !frozen {
+				return fmt.Errorf("it is not frozen: %v", err)
+			}
+			return nil
+		})
+		awaitFrozen(t, ns, "web", corev1.ConditionTrue)
+		if err := request(t, "web", ns); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // One death of the node role is for all classes: each in a row would keep it
 // away for longer.
 func TestFrozenInstancesSurviveTheNodeRole(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/node/execs"
 	"redoubt.dev/redoubt/internal/node/forwards"
+	"redoubt.dev/redoubt/internal/node/freezer"
 )
 
 // byContainer indexes the node's instances by the IDs of their containers.
@@ -53,9 +54,9 @@ func (f *freezing) followForwards(ctx context.Context) {
 		case err != nil || len(found) == 0:
 			// It is no instance of a service, or gone.
 		case open:
-			f.freezer.Enter(uid)
+			f.freezer.Enter(uid, freezer.Forward)
 		default:
-			f.freezer.Leave(ctx, uid)
+			f.freezer.Leave(ctx, uid, freezer.Forward)
 		}
 	})
 }

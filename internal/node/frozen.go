@@ -38,7 +38,7 @@ type freezing struct {
 	queue    workqueue.TypedRateLimitingInterface[string] // of UIDs
 }
 
-func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*freezing, error) {
+func newFreezing(ctx context.Context, cfg *rest.Config, client kubernetes.Interface, opts Options) (*freezing, error) {
 	listener, err := hold.Listen(cfg, opts.Holds)
 	if err != nil {
 		return nil, err
@@ -64,8 +64,8 @@ func newFreezing(cfg *rest.Config, client kubernetes.Interface, opts Options) (*
 		return nil, err
 	}
 	_, err = f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { f.see(o.(*corev1.Pod)) },
-		UpdateFunc: func(_, o any) { f.see(o.(*corev1.Pod)) },
+		AddFunc:    func(o any) { f.see(ctx, o.(*corev1.Pod)) },
+		UpdateFunc: func(_, o any) { f.see(ctx, o.(*corev1.Pod)) },
 		DeleteFunc: func(o any) {
 			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
 				o = gone.Obj
@@ -88,14 +88,19 @@ func (f *freezing) Instance(uid string) bool {
 // Changed has the pod's condition put right.
 func (f *freezing) Changed(uid string) { f.queue.AddAfter(uid, settle) }
 
-// see thaws a pod that is being deleted, and has a condition put right that an
-// earlier role left.
-func (f *freezing) see(pod *corev1.Pod) {
+// see thaws a pod that is being deleted, or whose resources the kubelet changes,
+// and has a condition put right that an earlier role left.
+func (f *freezing) see(ctx context.Context, pod *corev1.Pod) {
 	uid := string(pod.UID)
 	if pod.DeletionTimestamp != nil {
 		f.freezer.Delete(uid)
 		return
 	}
+	if resizing(pod) {
+		f.freezer.Enter(uid, freezer.Resize)
+		return // for others it is as before: that takes half a second
+	}
+	f.freezer.Leave(ctx, uid, freezer.Resize)
 	if marked(pod) != f.freezer.Frozen(uid) {
 		f.queue.AddAfter(uid, settle)
 	}
@@ -139,6 +144,15 @@ func stripManagedFields(o any) (any, error) {
 		pod.ManagedFields = nil
 	}
 	return o, nil
+}
+
+// resizing says that the kubelet is at work on what the pod may use. What is
+// inside a gVisor sandbox or a virtual machine has a part in that, and the
+// container runtime would wait for a frozen one, and the kubelet with it for all
+// pods. One that failed is tried again when it is thawed for another reason.
+func resizing(pod *corev1.Pod) bool {
+	c := kube.PodCondition(pod, corev1.PodResizeInProgress)
+	return c.Status == corev1.ConditionTrue && c.Reason != corev1.PodReasonError
 }
 
 func marked(pod *corev1.Pod) bool {

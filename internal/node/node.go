@@ -115,7 +115,7 @@ func (r *role) freeze(ctx context.Context, fail context.CancelCauseFunc, cfg *re
 	if opts.Holds == "" {
 		return nil
 	}
-	f, err := newFreezing(cfg, r.client, opts)
+	f, err := newFreezing(ctx, cfg, r.client, opts)
 	if errors.Is(err, hold.ErrNoCertificate) {
 		slog.Warn("pods are never frozen", "error", err)
 		return nil

@@ -26,11 +26,11 @@ type Freezer struct {
 	known  Pods
 
 	mu       sync.Mutex
-	gateways map[*gateway]struct{} // guarded by mu, as are all below
-	kept     map[string]struct{}   // UIDs of pods that are frozen no more
-	entered  map[string]struct{}   // UIDs of pods that somebody is in
-	pods     map[string]*pod       // by UID
-	after    time.Time             // nothing is frozen before
+	gateways map[*gateway]struct{}         // guarded by mu, as are all below
+	kept     map[string]struct{}           // UIDs of pods that are frozen no more
+	entered  map[string]map[Visit]struct{} // by UID, why pods go on that no gateway needs
+	pods     map[string]*pod               // by UID
+	after    time.Time                     // nothing is frozen before
 }
 
 var errNotInstance = errors.New("it is no instance on this node that may be frozen")
@@ -62,7 +62,7 @@ func New(root string, pods Pods) (*Freezer, error) {
 	if err := groups.thawAll(); err != nil {
 		return nil, fmt.Errorf("thaw the pods of the node: %w", err)
 	}
-	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]struct{}{}, entered: map[string]struct{}{}, pods: map[string]*pod{}}, nil
+	return &Freezer{groups: groups, known: pods, gateways: map[*gateway]struct{}{}, kept: map[string]struct{}{}, entered: map[string]map[Visit]struct{}{}, pods: map[string]*pod{}}, nil
 }
 
 // Frozen says whether the pod is.
@@ -128,26 +128,53 @@ func (f *Freezer) Kept(uid string) bool {
 	return kept
 }
 
-// Enter has a pod go on until Leave, whatever gateways say.
-func (f *Freezer) Enter(uid string) {
+// Visit is a reason for which a pod goes on that no gateway needs.
+type Visit string
+
+// The visits that there are.
+const (
+	// Forward is that of a client that is connected past the gateway.
+	Forward Visit = "forward"
+	// Resize is that of the kubelet, which changes what the pod may use.
+	Resize Visit = "resize"
+)
+
+// Enter has a pod go on until Leave for the same reason, whatever gateways say.
+func (f *Freezer) Enter(uid string, why Visit) {
 	f.mu.Lock()
-	f.entered[uid] = struct{}{}
+	if f.entered[uid] == nil {
+		f.entered[uid] = map[Visit]struct{}{}
+	}
+	f.entered[uid][why] = struct{}{}
 	f.mu.Unlock()
 	f.thaw(uid)
 }
 
-// Leave ends what Enter began: the pod is frozen when no gateway needs it.
-func (f *Freezer) Leave(ctx context.Context, uid string) {
+// Leave ends what Enter began, if it did: the pod is frozen when nobody else
+// needs it.
+func (f *Freezer) Leave(ctx context.Context, uid string, why Visit) {
 	f.mu.Lock()
-	delete(f.entered, uid)
-	released := false
-	for g := range f.gateways {
-		released = released || g.released[uid]
+	_, released := f.entered[uid][why]
+	if delete(f.entered[uid], why); len(f.entered[uid]) == 0 {
+		delete(f.entered, uid)
+	}
+	if released {
+		released = f.released(uid)
 	}
 	f.mu.Unlock()
 	if released {
 		go f.tryFreeze(ctx, uid)
 	}
+}
+
+// released says that some gateway has released the pod; f.mu is held.
+func (f *Freezer) released(uid string) bool {
+	for g := range f.gateways {
+		if g.released[uid] {
+			return true
+		}
+	}
+	return false
 }
 
 // wanted says that some gateway, or who keeps it or is in it, may use the pod.
@@ -157,7 +184,7 @@ func (f *Freezer) wanted(uid string) bool {
 	if _, kept := f.kept[uid]; kept {
 		return true
 	}
-	if _, entered := f.entered[uid]; entered {
+	if len(f.entered[uid]) > 0 {
 		return true
 	}
 	for g := range f.gateways {
