@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +18,8 @@ import (
 	"redoubt.dev/redoubt/test/platform"
 )
 
-// stock is a containerd that Redoubt did not start.
+// stock is a containerd that Redoubt did not start: the engine's, or the one that
+// REDOUBT_TEST_CONTAINERD names.
 type stock struct {
 	dir, bin string
 	client   runtime.RuntimeServiceClient
@@ -101,7 +103,8 @@ func (s *stock) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, "engine", "containerd"), "--log-level=warn", "-c", filepath.Join(s.dir, "config.toml"))
+	program := cmp.Or(os.Getenv("REDOUBT_TEST_CONTAINERD"), filepath.Join(s.bin, "engine", "containerd"))
+	cmd := exec.CommandContext(t.Context(), program, "--log-level=warn", "--address", s.socket(), "-c", filepath.Join(s.dir, "config.toml"))
 	// The template of the instance will do.
 	cmd.Env = append(os.Environ(), "REDOUBT_MICROVM_DIR="+shared.Inst.Data("microvm"))
 	cmd.Stdout, cmd.Stderr = log, log

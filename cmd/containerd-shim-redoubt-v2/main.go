@@ -30,6 +30,13 @@ func main() {
 			return
 		}
 	}
+	if redoubt.StartedByOlder() {
+		if err := redoubt.StartForOlder(context.Background(), os.Args[1:], os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	redoubt.Register(ready)
 	// The shim's only children are machines and what serves folders to them,
 	// which their own packages await.
