@@ -13,8 +13,9 @@ type Build struct {
 	// Toolchain puts the machine's Go into the image, and what functions in Go are
 	// written against.
 	Toolchain bool
-	// Script is a file of this package, for /bin/sh. It begins in an empty folder,
-	// finds the function's files in /kubeless, and leaves the result in out.
+	// Script is a file of this package, for /bin/sh, if there is anything to do. It
+	// begins in an empty folder, finds the function's files in $FUNC_FOLDER, and
+	// leaves the result in out.
 	Script string
 	// Manifest is the file that names what the function depends on. Others are
 	// read beside it.
@@ -76,6 +77,36 @@ var builds = map[string]*Build{
 		Into:     "/dependencies",
 	},
 }
+
+// unpack is the build of a runtime that has none, for sources that are above what
+// a Function takes.
+var unpack = &Build{Image: "localhost/redoubt/source-build:latest"}
+
+// Builds is what makes layers for functions of r: its Build, or one that only
+// unpacks sources that are above what a Function takes.
+func (r Runtime) Builds() *Build {
+	if r.Build == nil {
+		return unpack
+	}
+	return r.Build
+}
+
+// SourceFolder is where functions find their files. Where a build unpacks them,
+// it is the folder of the function's image that they become.
+const SourceFolder = "/kubeless"
+
+// Variables that tell a build to unpack the function's source, whose parts are
+// files of PartsFolder that sort in their order.
+const (
+	// SourceForm is how the source is packed (source.Form).
+	SourceForm = "FUNC_SOURCE_FORM"
+	// SourceChecksum is sha256: and the digest of all parts.
+	SourceChecksum = "FUNC_SOURCE_CHECKSUM"
+	// SourceMain is the file that it must have.
+	SourceMain = "FUNC_SOURCE_MAIN"
+	// PartsFolder is where the parts are.
+	PartsFolder = "/parts"
+)
 
 // SDK is the module that functions in Go are written against, by the paths in it.
 func SDK() (map[string][]byte, error) {

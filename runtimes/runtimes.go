@@ -46,7 +46,7 @@ type Runtime struct {
 
 //go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java
 //go:embed contract/*.go binary/*.go wasm/*.go wasm/modules.sum
-//go:embed builder/*.go python3/build.sh nodejs/build.sh go/build.sh go/functions/*.go
+//go:embed source/*.go builder/*.go python3/build.sh nodejs/build.sh go/build.sh go/functions/*.go
 var servers embed.FS
 
 var all = map[string]Runtime{
@@ -150,7 +150,7 @@ func (r Runtime) Files() (map[string][]byte, error) {
 
 // Builder is the program that runs the script of a build: a Go module, whose
 // package is the folder builder.
-func Builder() (map[string][]byte, error) { return module("", "builder") }
+func Builder() (map[string][]byte, error) { return module("", "source", "builder") }
 
 // module is a Go module of folders of this package. What it needs of others is
 // nothing, or exactly what this one is tested with.

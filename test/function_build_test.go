@@ -3,9 +3,13 @@ package test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -146,5 +150,39 @@ func TestFunctionRequirements(t *testing.T) {
 		"--dependencies="+source(t, "greeting==1.0\n"), "--env=PIP_INDEX_URL=http://index:8000/simple", "--env=PIP_TRUSTED_HOST=index")
 	if out := function(t, ns, "call", "hi", "-d", "you"); out != "Hello you" {
 		t.Errorf("the function answered %q", out)
+	}
+}
+
+// A source above the size of an object becomes a layer of the function's image,
+// with what it depends on; what it was before leaves nothing behind.
+func TestFunctionOfLargeSource(t *testing.T) {
+	ns := namespace(t)
+	dir := t.TempDir()
+	data := make([]byte, 3_000_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
+	write := func(name string, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("data", data)
+	write("app", []byte("#!/bin/bash\nsha256sum < \"${0%/*}/data\"\n"))
+	function(t, ns, "deploy", "sum", "--runtime=binary", "--handler=app.stdio", "--from-file="+dir, "--runtime-class=gvisor")
+	parts := func() []string {
+		return strings.Fields(shared.Kubectl(t, "-n", ns, "get", "configmaps", "-l", kubeless.PartLabel+"=sum", "-o", "name"))
+	}
+	if out, want := function(t, ns, "call", "sum"), fmt.Sprintf("%x", sha256.Sum256(data)); !strings.HasPrefix(out, want) {
+		t.Errorf("the function answered %q, want %s", out, want)
+	}
+	if n := len(parts()); n != 4 {
+		t.Errorf("there are %d parts", n)
+	}
+	write("data", []byte("small"))
+	function(t, ns, "update", "sum", "--from-file="+dir)
+	if out, want := function(t, ns, "call", "sum"), fmt.Sprintf("%x", sha256.Sum256([]byte("small"))); !strings.HasPrefix(out, want) {
+		t.Errorf("the changed function answered %q, want %s", out, want)
+	}
+	if left := parts(); len(left) != 0 {
+		t.Errorf("there are still %v", left)
 	}
 }

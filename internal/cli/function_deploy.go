@@ -67,6 +67,9 @@ func newFunctionDeploy(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := w.keepSource(cmd, c, fn); err != nil {
+				return err
+			}
 			return w.finish(cmd, c, fn, "deployed")
 		},
 	}
@@ -108,6 +111,9 @@ func newFunctionUpdate(a *app) *cobra.Command {
 			if w.dryRun {
 				return w.show(cmd, fn)
 			}
+			if err := w.keepSource(cmd, c, fn); err != nil {
+				return err
+			}
 			return w.finish(cmd, c, fn, "updated")
 		},
 		ValidArgsFunction: complete(&w.clusterFlags, functions),
@@ -134,6 +140,9 @@ func (w *functionWriter) missing() error {
 func (w *functionWriter) show(cmd *cobra.Command, fn *kubeless.Function) error {
 	fn.TypeMeta = metav1.TypeMeta{APIVersion: kubeless.GroupVersion.String(), Kind: "Function"}
 	fn.ManagedFields = nil
+	if w.archive != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "The source is above what a Function takes: deploying makes %d ConfigMaps of it, which are not shown.\n", len(kubeless.Parts(fn)))
+	}
 	if fn.Namespace == "" {
 		fn.Namespace = w.namespace
 	}
@@ -141,6 +150,14 @@ func (w *functionWriter) show(cmd *cobra.Command, fn *kubeless.Function) error {
 		w.print.format = "yaml"
 	}
 	return w.print.print(cmd.OutOrStdout(), fn, func() table { return table{names: []string{"function.kubeless.io/" + fn.Name}} })
+}
+
+// keepSource stores what fn's own object has no room for. Its build waits for it.
+func (w *functionWriter) keepSource(cmd *cobra.Command, c *connection, fn *kubeless.Function) error {
+	if !w.set.Changed("from-file") {
+		return nil
+	}
+	return c.keepParts(cmd.Context(), fn, w.archive)
 }
 
 // prepare connects to the cluster and sees that it has what fn names: the

@@ -30,6 +30,8 @@ type functionFlags struct {
 	port                                int32
 	pool                                int
 	set                                 *pflag.FlagSet
+	// archive is the source where it is above what a Function takes.
+	archive []byte
 }
 
 func (f *functionFlags) register(cmd *cobra.Command) {

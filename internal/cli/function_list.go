@@ -116,7 +116,11 @@ func describeFunction(cmd *cobra.Command, fn *kubeless.Function) error {
 	if revision, ok := kubeless.RolledBack(fn); ok {
 		field("Rolled back", fmt.Sprintf("to version %d (%s), until the next change", versionOf(revision), revision))
 	}
-	field("Source", fmt.Sprintf("%d bytes (%s); print it with -o yaml", len(fn.Spec.Function), cmp.Or(fn.Spec.FunctionContentType, "text")))
+	from := fmt.Sprintf("%d bytes (%s); print it with -o yaml", len(fn.Spec.Function), cmp.Or(fn.Spec.FunctionContentType, "text"))
+	if parts := kubeless.Parts(fn); parts != nil {
+		from = fmt.Sprintf("in %d ConfigMaps (%s), %s first", len(parts), fn.Spec.FunctionContentType, parts[0])
+	}
+	field("Source", from)
 	fmt.Fprintf(w, "\nConditions:\n")
 	fmt.Fprintf(w, "  OK\tTYPE\tAGE\tREASON\n")
 	for _, c := range fn.Status.Conditions {

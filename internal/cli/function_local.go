@@ -3,12 +3,14 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/function/local"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // clusterOnly are flags of a function that mean nothing without a cluster.
@@ -35,6 +37,10 @@ your rights. The language's program must be installed.`,
 			fn.Name = "local"
 			if err := errors.Join(w.missing(), w.apply(cmd, fn)); err != nil {
 				return err
+			}
+			if w.archive != nil { // no API stands between
+				_, form, _ := strings.Cut(fn.Spec.FunctionContentType, "+")
+				fn.Spec.Function = encode(fn, source.Form(form), w.archive)
 			}
 			port := w.port
 			if port == 0 {

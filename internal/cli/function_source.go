@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 var checksumForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
@@ -55,7 +55,7 @@ func (f *functionFlags) applySource(cmd *cobra.Command, fn *kubeless.Function) e
 		// Without --checksum there is none, which would only be in the way of
 		// who changes the source with kubectl.
 		fn.Spec.Checksum = f.checksum
-		err = setSource(fn, data)
+		f.archive, err = setSource(fn, data)
 	}
 	if err != nil {
 		return fmt.Errorf("--from-file: %w", err)
@@ -90,32 +90,46 @@ func (f *functionFlags) applyDependencies(fn *kubeless.Function) error {
 const maxDependencies = 200_000
 
 // setSource puts data into fn in the form that the API takes, and refuses what
-// the cluster would.
-func setSource(fn *kubeless.Function, data []byte) error {
+// the cluster would. Above what a Function takes, it returns the archive whose
+// parts fn names.
+func setSource(fn *kubeless.Function, data []byte) (archive []byte, err error) {
 	form, unpacked := source.Recognize(data)
 	if unpacked {
-		var err error
 		if data, err = packed(data); err != nil {
-			return err
+			return nil, err
 		}
 		fn.Spec.Checksum = "" // it was that of other bytes
 	}
+	large := false
 	if lang, err := runtimes.Get(fn.Spec.Runtime); err == nil { // what else is said of the runtime
-		if _, err := source.Files(form, data, kubeless.Module(fn)+lang.Extension); err != nil {
-			return err
+		files, err := source.Files(form, data, kubeless.Module(fn)+lang.Extension, source.Large)
+		if err != nil {
+			return nil, err
+		}
+		large = source.Small.Hold(files) != nil
+		if form == source.Plain && (large || len(encode(fn, form, data)) > maxSource) {
+			form = source.Zip
+			if data, err = source.Pack(files); err != nil {
+				return nil, err
+			}
 		}
 	}
-	fn.Spec.Function, fn.Spec.FunctionContentType = base64.StdEncoding.EncodeToString(data), "base64"
-	switch {
-	case form != source.Plain:
+	if fn.Spec.Function = encode(fn, form, data); large || len(fn.Spec.Function) > maxSource {
+		return data, inParts(fn, form, data)
+	}
+	return nil, nil
+}
+
+// encode returns data as a Function has it, and says how in its spec.
+func encode(fn *kubeless.Function, form source.Form, data []byte) string {
+	fn.Spec.FunctionContentType = "base64"
+	if form != source.Plain {
 		fn.Spec.FunctionContentType += "+" + string(form)
-	case utf8.Valid(data):
-		fn.Spec.Function, fn.Spec.FunctionContentType = string(data), "text"
+	} else if utf8.Valid(data) {
+		fn.Spec.FunctionContentType = "text"
+		return string(data)
 	}
-	if len(fn.Spec.Function) > maxSource {
-		return fmt.Errorf("it has %d bytes, %d as base64, and the API takes %d; make an image of it and name that with --runtime-image", len(data), len(fn.Spec.Function), maxSource)
-	}
-	return nil
+	return base64.StdEncoding.EncodeToString(data)
 }
 
 // maxSource is what the API takes of a function's source, in bytes.
@@ -157,7 +171,7 @@ func (f *functionFlags) readSource(cmd *cobra.Command) ([]byte, error) {
 }
 
 func readFolder(dir string) ([]byte, error) {
-	files, err := source.Folder(dir)
+	files, err := source.Folder(dir, source.Large)
 	if err != nil {
 		return nil, err
 	}
@@ -202,14 +216,14 @@ func (f *functionFlags) fetch(cmd *cobra.Command) ([]byte, error) {
 }
 
 func readBounded(in io.Reader, name string) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(in, maxSource+1))
+	data, err := io.ReadAll(io.LimitReader(in, maxArchive+1))
 	switch {
 	case err != nil:
 		return nil, err
 	case len(data) == 0:
 		return nil, fmt.Errorf("%s is empty", name)
-	case len(data) > maxSource:
-		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have", name, maxSource)
+	case len(data) > maxArchive:
+		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have; make an image of it and name that with --runtime-image", name, maxArchive)
 	}
 	return data, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/internal/function"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 const greeting = "def greet(event, context):\n    return 'Hello'\n"
@@ -28,7 +30,11 @@ func checksum(data string) string {
 // deployed applies flags to a new function.
 func deployed(t *testing.T, stdin string, args ...string) (*kubeless.Function, error) {
 	t.Helper()
-	f := &functionFlags{}
+	return (&functionFlags{}).deploy(t, stdin, args...)
+}
+
+func (f *functionFlags) deploy(t *testing.T, stdin string, args ...string) (*kubeless.Function, error) {
+	t.Helper()
 	cmd := &cobra.Command{}
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetContext(t.Context())
@@ -74,11 +80,50 @@ func TestSourceFromEverywhere(t *testing.T) {
 			t.Errorf("%s: %q, %v", title, fn.Spec.FunctionContentType, err)
 			continue
 		}
-		files, err := function.Source(fn)
+		files, err := function.Source(fn, source.Small)
 		if err != nil || len(files) != 1 || files[0].Path != "app.py" || !bytes.Equal(files[0].Data, []byte(greeting)) {
 			t.Errorf("%s becomes %v, %v", title, files, err)
 		}
 	}
+}
+
+// A source above what a Function takes is an archive whose parts it names.
+func TestLargeSource(t *testing.T) {
+	random := make([]byte, 3_500_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	zipped, err := source.Pack([]source.File{{Path: "app.py", Data: []byte(greeting)}, {Path: "data", Data: random}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for title, tc := range map[string]struct {
+		data  string
+		parts int
+		files int
+	}{
+		"an archive":       {string(zipped), 4, 2},
+		"a program":        {string(random[:800_000]), 1, 1},
+		"what packs small": {strings.Repeat("#", 5_000_000), 1, 1},
+	} {
+		f := &functionFlags{}
+		fn, err := f.deploy(t, tc.data, "--from-file=-")
+		if err != nil || len(kubeless.Parts(fn)) != tc.parts || fn.Spec.FunctionContentType != "configmap+zip" || fn.Spec.Checksum != checksum(string(f.archive)) {
+			t.Errorf("%s: %+v, %v", title, fn.Spec, err)
+			continue
+		}
+		if files, err := source.Files(source.Zip, f.archive, "app.py", source.Large); err != nil || len(files) != tc.files {
+			t.Errorf("%s has %d files, %v", title, len(files), err)
+		}
+	}
+}
+
+// bomb is an archive of much more than it has.
+func bomb(t *testing.T) string {
+	t.Helper()
+	data, err := source.Pack([]source.File{{Path: "app.py", Data: make([]byte, 65_000_000)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
 
 func TestSourceIsRefused(t *testing.T) {
@@ -96,8 +141,9 @@ func TestSourceIsRefused(t *testing.T) {
 		args        []string
 	}{
 		"nothing":             {"", "is empty", []string{"-f", "-"}},
-		"too much":            {strings.Repeat("x", maxSource+1), "more than the 1000000 bytes", []string{"-f", "-"}},
-		"base64 too long":     {strings.Repeat("\xff", 800_000), "as base64", []string{"-f", "-"}},
+		"too much":            {strings.Repeat("x", maxArchive+1), "more than the 32000000 bytes", []string{"-f", "-"}},
+		"too much unpacked":   {bomb(t), "more than the 64000000 bytes", []string{"-f", "-"}},
+		"much, with others":   {strings.Repeat("#", 2_000_000), "put the file into", []string{"-f", "-", "-d", filepath.Join(dir, "other.py")}},
 		"another checksum":    {greeting + "#", "not the " + sum, []string{"-f", "-", "--checksum=" + sum}},
 		"no checksum":         {greeting, "64 hexadecimal digits", []string{"-f", "-", "--checksum=md5:1"}},
 		"a checksum alone":    {"", "give both", []string{"--checksum=" + sum}},

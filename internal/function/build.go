@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/runtimes"
 )
 
 const (
@@ -79,7 +81,7 @@ func (r *reconciler) build(ctx context.Context, fn *kubeless.Function, p *plan, 
 	if err := r.client.Create(ctx, pod); err != nil && !apierrors.IsAlreadyExists(err) {
 		return built{}, fmt.Errorf("begin build: %w", err)
 	}
-	return built{}, &unfinished{reason: "Building", message: "the build of " + p.build.Manifest + " begins"}
+	return built{}, &unfinished{reason: "Building", message: "the build begins"}
 }
 
 // tidy removes the builds of a function that is ready.
@@ -150,7 +152,12 @@ func (r *reconciler) host(ctx context.Context, name string) (string, error) {
 func buildPod(fn *kubeless.Function, p *plan, code code) *corev1.Pod {
 	custom := fn.Spec.Deployment.Spec.Template.Spec
 	seconds, no := int64(buildTime.Seconds()), false
-	env := append(Contract(fn), p.env...)
+	env := slices.Concat(Contract(fn), p.env, code.parts.env())
+	volumes, mounts := code.volumes(), code.mounts()
+	if code.parts != nil {
+		volumes = []corev1.Volume{code.parts.volume()}
+		mounts = []corev1.VolumeMount{{Name: SourceVolume, MountPath: runtimes.PartsFolder, ReadOnly: true}}
+	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: fn.Namespace, Name: fn.Name + "-build-" + p.key[:8],
@@ -167,7 +174,7 @@ func buildPod(fn *kubeless.Function, p *plan, code code) *corev1.Pod {
 			EnableServiceLinks:           &no,
 			NodeSelector:                 custom.NodeSelector,
 			SecurityContext:              unprivileged(),
-			Volumes:                      []corev1.Volume{code.volume()},
+			Volumes:                      volumes,
 			Containers: []corev1.Container{{
 				Name:                     "build",
 				Image:                    p.build.Image,
@@ -180,7 +187,7 @@ func buildPod(fn *kubeless.Function, p *plan, code code) *corev1.Pod {
 				},
 				Ports:           []corev1.ContainerPort{{ContainerPort: kubeless.BuildPort}},
 				ReadinessProbe:  finished(),
-				VolumeMounts:    []corev1.VolumeMount{mounted},
+				VolumeMounts:    mounts,
 				SecurityContext: confined(),
 			}},
 		},

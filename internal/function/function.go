@@ -1,6 +1,6 @@
 // Package function turns a Function into a Service of the serving layer: the
-// source becomes a ConfigMap that an image of the function's language loads.
-// Scaling, routing and sandboxing are the service's.
+// source becomes a ConfigMap that an image of the function's language loads, or a
+// layer of that image. Scaling, routing and sandboxing are the service's.
 package function
 
 import (
@@ -100,15 +100,14 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 	if err := checkPool(fn, lang); err != nil {
 		return nil, err
 	}
-	files, err := Source(fn)
+	code, files, err := codeOf(fn, lang)
 	if err != nil {
 		return nil, err
 	}
-	code := newSource(fn.Name, files)
 	if err := r.keepSource(ctx, fn, code); err != nil {
 		return nil, err
 	}
-	p, err := planFor(fn, lang, files)
+	p, err := planFor(fn, lang, code, files)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +160,11 @@ func rollBack(fn *kubeless.Function, svc *serving.Service) {
 }
 
 // keepSource makes an immutable ConfigMap per version of the source, so that
-// revisions before this one keep theirs.
+// revisions before this one keep theirs. One in parts is whoever's who made them.
 func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, code code) error {
+	if code.parts != nil {
+		return nil
+	}
 	immutable := true
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: code.name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},

@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // plan is what is to be built for a function. Functions of a namespace with the
@@ -28,17 +28,17 @@ func NeedsBuild(fn *kubeless.Function) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	files, err := Source(fn)
+	code, files, err := codeOf(fn, lang)
 	if err != nil {
 		return false, err
 	}
-	p, err := planFor(fn, lang, files)
+	p, err := planFor(fn, lang, code, files)
 	return p != nil, err
 }
 
 // planFor is nil where nothing is to be built: a function without a file of
 // dependencies needs none, and one with an image of its own brings them.
-func planFor(fn *kubeless.Function, lang runtimes.Runtime, files []source.File) (*plan, error) {
+func planFor(fn *kubeless.Function, lang runtimes.Runtime, code code, files []source.File) (*plan, error) {
 	own := container(fn)
 	if own.Image != "" {
 		if fn.Spec.Deps != "" {
@@ -47,7 +47,9 @@ func planFor(fn *kubeless.Function, lang runtimes.Runtime, files []source.File) 
 		return nil, nil
 	}
 	b := lang.Build
-	if b == nil || !b.Whole && !slices.ContainsFunc(files, func(f source.File) bool { return f.Path == b.Manifest }) {
+	if code.parts != nil {
+		b = lang.Builds()
+	} else if b == nil || !b.Whole && !slices.ContainsFunc(files, func(f source.File) bool { return f.Path == b.Manifest }) {
 		return nil, nil
 	}
 	p := &plan{build: b}
@@ -67,7 +69,7 @@ func planFor(fn *kubeless.Function, lang runtimes.Runtime, files []source.File) 
 	// The class is part of it: what a weaker sandbox has made is not taken over
 	// into a stronger one.
 	pod := fn.Spec.Deployment.Spec.Template.Spec
-	whole, err := json.Marshal([]any{fn.Spec.Runtime, fn.Spec.RuntimeClassName, handler, pod.NodeSelector, p.env, read})
+	whole, err := json.Marshal([]any{fn.Spec.Runtime, fn.Spec.RuntimeClassName, handler, pod.NodeSelector, p.env, read, code.parts.env()})
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -23,21 +22,21 @@ func dependent(change func(fn *kubeless.Function)) *kubeless.Function {
 }
 
 // planOf is what is to be built for fn, and what of.
-func planOf(t *testing.T, fn *kubeless.Function) (*plan, runtimes.Runtime, []source.File) {
+func planOf(t *testing.T, fn *kubeless.Function) (*plan, runtimes.Runtime, code) {
 	t.Helper()
 	lang, err := runtimes.Get(fn.Spec.Runtime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := Source(fn)
+	code, files, err := codeOf(fn, lang)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := planFor(fn, lang, files)
+	p, err := planFor(fn, lang, code, files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, lang, files
+	return p, lang, code
 }
 
 func keyOf(t *testing.T, fn *kubeless.Function) string {
@@ -81,8 +80,7 @@ func TestWhatABuildDependsOn(t *testing.T) {
 func TestBuildsAreConfined(t *testing.T) {
 	gvisor := "gvisor"
 	fn := dependent(func(fn *kubeless.Function) { fn.Name, fn.Namespace, fn.Spec.RuntimeClassName = "f", "ns", &gvisor })
-	p, lang, files := planOf(t, fn)
-	code := newSource(fn.Name, files)
+	p, lang, code := planOf(t, fn)
 	build, run := buildPod(fn, p, code), template(fn, lang, code, built{}).Spec.PodFields
 	if got := build.Spec.RuntimeClassName; got != run.RuntimeClassName || *got != gvisor {
 		t.Errorf("it is built in %v", got)
@@ -97,8 +95,8 @@ func TestBuildsAreConfined(t *testing.T) {
 
 func TestDependenciesAreRefused(t *testing.T) {
 	for says, change := range map[string]func(fn *kubeless.Function){
-		"of ruby are not installed": func(fn *kubeless.Function) { fn.Spec.Runtime = "ruby" },
-		"bytes together":            func(fn *kubeless.Function) { fn.Spec.Deps = strings.Repeat("x", 1_000_000) },
+		"of ruby are not installed":   func(fn *kubeless.Function) { fn.Spec.Runtime = "ruby" },
+		"more than the 1000000 bytes": func(fn *kubeless.Function) { fn.Spec.Deps = strings.Repeat("x", 1_000_000) },
 		"beside the runtime's own": func(fn *kubeless.Function) {
 			fn.Spec.Deployment.Spec.Template.Spec.Containers[0].Image = "example.com/own"
 		},

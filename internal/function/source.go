@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -13,12 +14,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
-	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
-// Source is the function's files as the runtime reads them.
-func Source(fn *kubeless.Function) ([]source.File, error) {
+// errInParts is that of a source that is in ConfigMaps: what unpacks it is a build.
+var errInParts = errors.New("spec.function: the source is in ConfigMaps")
+
+// Source is the function's files as the runtime reads them, within the limits.
+func Source(fn *kubeless.Function, limits source.Limits) ([]source.File, error) {
+	if kubeless.Parts(fn) != nil {
+		return nil, errInParts
+	}
 	lang, err := runtimes.Get(fn.Spec.Runtime)
 	if err != nil {
 		return nil, err
@@ -36,16 +43,16 @@ func Source(fn *kubeless.Function) ([]source.File, error) {
 			return nil, fmt.Errorf("spec.checksum: the source's is %s, not %s", got, want)
 		}
 	}
-	files, err := source.Files(source.Form(form), data, kubeless.Module(fn)+lang.Extension)
+	files, err := source.Files(source.Form(form), data, kubeless.Module(fn)+lang.Extension, limits)
 	if err != nil {
 		return nil, fmt.Errorf("spec.function: %w", err)
 	}
-	return withDependencies(fn, lang, files)
+	return withDependencies(fn, lang, files, limits)
 }
 
 // withDependencies puts what the spec says of dependencies where the language
 // looks for it.
-func withDependencies(fn *kubeless.Function, lang runtimes.Runtime, files []source.File) ([]source.File, error) {
+func withDependencies(fn *kubeless.Function, lang runtimes.Runtime, files []source.File, limits source.Limits) ([]source.File, error) {
 	if fn.Spec.Deps == "" {
 		return files, nil
 	}
@@ -54,22 +61,33 @@ func withDependencies(fn *kubeless.Function, lang runtimes.Runtime, files []sour
 	}
 	files = slices.DeleteFunc(files, func(f source.File) bool { return f.Path == lang.Build.Manifest })
 	files = append(files, source.File{Path: lang.Build.Manifest, Data: []byte(fn.Spec.Deps)})
-	total := 0
-	for _, f := range files {
-		total += len(f.Data)
-	}
-	if total > source.MaxBytes {
-		return nil, fmt.Errorf("spec.deps: source and dependencies have %d bytes together, and no more than %d fit", total, source.MaxBytes)
+	if err := limits.Hold(files); err != nil {
+		return nil, fmt.Errorf("spec.deps: with these, %w", err)
 	}
 	return files, nil
 }
 
 // code is a version of the source as the cluster keeps it: a ConfigMap, whose
-// keys cannot be paths, and which path each key has.
+// keys cannot be paths, and which path each key has; or parts, which a build
+// unpacks.
 type code struct {
 	name  string
 	data  map[string][]byte
 	items []corev1.KeyToPath
+	parts *parts
+}
+
+// codeOf is fn's source, and its files where the Function has them.
+func codeOf(fn *kubeless.Function, lang runtimes.Runtime) (code, []source.File, error) {
+	if kubeless.Parts(fn) != nil {
+		p, err := newParts(fn, lang)
+		return code{parts: p}, nil, err
+	}
+	files, err := Source(fn, source.Small)
+	if err != nil {
+		return code{}, nil, err
+	}
+	return newSource(fn.Name, files), files, nil
 }
 
 func newSource(function string, files []source.File) code {

@@ -12,6 +12,7 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // checkPool refuses a pool for a function that no spare instance could become.
@@ -27,6 +28,8 @@ func checkPool(fn *kubeless.Function, lang runtimes.Runtime) error {
 	switch {
 	case !lang.Spare:
 		return refused("the runtime %s has no spare instances; use python3 or nodejs", lang.Name)
+	case kubeless.Parts(fn) != nil:
+		return refused("spare instances take a source of up to %d bytes, and this one is in ConfigMaps", source.Small.Bytes)
 	case own.Image != "":
 		return refused("spare instances run the runtime's own image, not %s; leave the image out", own.Image)
 	case slices.ContainsFunc(own.Env, func(e corev1.EnvVar) bool { return strings.Contains(e.Value, "$(") }):
@@ -53,7 +56,7 @@ var errOtherSource = errors.New("the function's source is another by now")
 // Order is what makes a spare instance one of rev, a revision of fn. It fails
 // where rev runs another source than fn has now, as after a rollback.
 func Order(fn *kubeless.Function, rev *serving.Revision) (runtimes.Order, error) {
-	files, err := Source(fn)
+	files, err := Source(fn, source.Small)
 	if err != nil {
 		return runtimes.Order{}, err
 	}

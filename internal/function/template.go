@@ -47,7 +47,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code, made buil
 			EnvFrom:         own.EnvFrom,
 			Resources:       own.Resources,
 			Ports:           []serving.ContainerPort{{ContainerPort: port(fn)}},
-			VolumeMounts:    append([]corev1.VolumeMount{mounted}, own.VolumeMounts...),
+			VolumeMounts:    append(code.mounts(), own.VolumeMounts...),
 			SecurityContext: confined(),
 		}},
 	}
@@ -99,20 +99,29 @@ func scaled(annotations map[string]string, a kubeless.AutoscalerSpec) map[string
 // SourceVolume is the name of the volume with the function's source, mounted where it is.
 const SourceVolume = "source"
 
-var mounted = corev1.VolumeMount{Name: SourceVolume, MountPath: "/kubeless", ReadOnly: true}
-
-func (c code) volume() corev1.Volume {
+// volumes are those of a pod that runs the source. One in parts is in its image.
+func (c code) volumes() []corev1.Volume {
+	if c.parts != nil {
+		return nil
+	}
 	executable := int32(0o555) // a program is run as it is
-	return corev1.Volume{
+	return []corev1.Volume{{
 		Name: SourceVolume,
 		VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: c.name}, Items: c.items, DefaultMode: &executable,
 		}},
+	}}
+}
+
+func (c code) mounts() []corev1.VolumeMount {
+	if c.parts != nil {
+		return nil
 	}
+	return []corev1.VolumeMount{{Name: SourceVolume, MountPath: runtimes.SourceFolder, ReadOnly: true}}
 }
 
 func volumes(own []kubeless.Volume, code code) []corev1.Volume {
-	all := []corev1.Volume{code.volume()}
+	all := code.volumes()
 	for _, v := range own {
 		all = append(all, corev1.Volume{Name: v.Name, VolumeSource: corev1.VolumeSource{Secret: v.Secret, ConfigMap: v.ConfigMap, EmptyDir: v.EmptyDir}})
 	}

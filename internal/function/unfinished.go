@@ -38,6 +38,8 @@ func judge(pod *corev1.Pod) *unfinished {
 			continue
 		}
 		switch c.State.Waiting.Reason {
+		case "ContainerCreating":
+			return &unfinished{reason: "Building", message: "the build's sandbox starts in the pod " + pod.Name + where(pod)}
 		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull":
 			runtime := pod.Labels[kubeless.BuildRuntimeLabel]
 			return &unfinished{"RuntimeImageMissing", fmt.Sprintf("the node has no image that builds for the runtime %s; make it there with: redoubt function prepare %s --dependencies", runtime, runtime), true}
@@ -47,6 +49,16 @@ func judge(pod *corev1.Pod) *unfinished {
 		return &unfinished{reason: "Building", message: "the build waits for a node: " + c.Message}
 	}
 	return &unfinished{reason: "Building", message: "the build runs in the pod " + pod.Name}
+}
+
+// where says what a build waits for that reads its source from ConfigMaps.
+func where(pod *corev1.Pod) string {
+	for _, v := range pod.Spec.Volumes {
+		if v.Name == SourceVolume && v.Projected != nil {
+			return ", which needs the ConfigMaps that spec.function names, " + v.Projected.Sources[0].ConfigMap.Name + " first"
+		}
+	}
+	return ""
 }
 
 // why is the end of what a failed build said, on one line.

@@ -18,20 +18,13 @@ func Builder(b *runtimes.Build) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	script, err := b.ReadScript()
-	if err != nil {
-		return Recipe{}, err
-	}
 	pem, err := build.Authorities()
 	if err != nil {
 		return Recipe{}, err
 	}
 	p := build.Packages{Names: b.Packages}
 	c := build.Contents{
-		Files: []build.Addition{
-			{Path: build.Certificates, Data: pem, Mode: 0o644},
-			{Path: "/build.sh", Data: script, Mode: 0o644},
-		},
+		Files: []build.Addition{{Path: build.Certificates, Data: pem, Mode: 0o644}},
 		Owned: map[string]int{"/build": 1000, "/build/home": 1000, "/build/tmp": 1000},
 		Settings: ocispec.ImageConfig{
 			Entrypoint: []string{"/server"},
@@ -39,6 +32,13 @@ func Builder(b *runtimes.Build) (Recipe, error) {
 			Env:        append(slices.Clone(environment), "HOME=/build/home", "TMPDIR=/build/tmp"),
 			StopSignal: "SIGKILL",
 		},
+	}
+	if b.Script != "" {
+		script, err := b.ReadScript()
+		if err != nil {
+			return Recipe{}, err
+		}
+		c.Files = append(c.Files, build.Addition{Path: "/build.sh", Data: script, Mode: 0o644})
 	}
 	for _, a := range b.Archives {
 		c.Archives = append(c.Archives, build.Archive(a))
@@ -51,16 +51,16 @@ func Builder(b *runtimes.Build) (Recipe, error) {
 }
 
 // EnsureRuntime puts the image of a runtime into the store, and the one that
-// builds for its functions if they need that.
+// builds for its functions where builds says so.
 func EnsureRuntime(ctx context.Context, images *store.Store, r runtimes.Runtime, builds bool, progress build.Progress) error {
 	recipe, err := Runtime(r)
 	if err != nil {
 		return err
 	}
-	if err := Ensure(ctx, images, recipe, progress); err != nil || !builds || r.Build == nil {
+	if err := Ensure(ctx, images, recipe, progress); err != nil || !builds {
 		return err
 	}
-	if recipe, err = Builder(r.Build); err != nil {
+	if recipe, err = Builder(r.Builds()); err != nil {
 		return err
 	}
 	return Ensure(ctx, images, recipe, progress)

@@ -1,21 +1,25 @@
-// Command builder runs a runtime's build script in a sandbox, and hands the
-// result to the node as a tar file: to the first that asks for it over HTTP, once
-// the script has succeeded.
+// Command builder makes what a function needs, in a sandbox: it unpacks a source
+// that comes in parts, and runs the runtime's build script. It hands the results to
+// the node as a tar file, in which the folder out is the script's and source has
+// the function's files: to the first that asks for it over HTTP, once all has
+// succeeded.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 )
 
 const (
 	folder = "/build"
-	output = folder + "/out"
+	script = "/build.sh"
 	// port is the one that the node asks.
 	port = ":8080"
 )
@@ -32,7 +36,13 @@ func main() {
 }
 
 func run() error {
-	cmd := exec.Command("/bin/sh", "-e", "/build.sh")
+	if err := unpack(parts, filepath.Join(folder, unpacked)); err != nil {
+		return fmt.Errorf("the source cannot be unpacked: %w", err)
+	}
+	if _, err := os.Stat(script); errors.Is(err, fs.ErrNotExist) {
+		return serve()
+	}
+	cmd := exec.Command("/bin/sh", "-e", script)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = folder, os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the build failed: %w", err)
@@ -44,7 +54,7 @@ func run() error {
 func serve() error {
 	taken := make(chan error, 1)
 	server := &http.Server{Addr: port, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := write(w, output); err != nil {
+		if err := write(w, folder, "out", unpacked); err != nil {
 			fmt.Fprintln(os.Stderr, "hand the result over:", err)
 			panic(http.ErrAbortHandler) // who asked must not take it for the whole
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,23 +10,33 @@ import (
 	"path/filepath"
 )
 
-// write writes the folder's files, folders and links.
-func write(out io.Writer, folder string) error {
+// write writes the files, folders and links of those of the folder's own folders
+// that are there.
+func write(out io.Writer, folder string, names ...string) error {
 	w := tar.NewWriter(out)
-	err := filepath.WalkDir(folder, func(file string, entry fs.DirEntry, err error) error {
+	for _, name := range names {
+		if err := tree(w, folder, name); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+func tree(w *tar.Writer, folder, name string) error {
+	top := filepath.Join(folder, name)
+	if _, err := os.Lstat(top); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return filepath.WalkDir(top, func(file string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		name, err := filepath.Rel(folder, file)
-		if err != nil || name == "." {
+		if err != nil {
 			return err
 		}
 		return add(w, name, file)
 	})
-	if err != nil {
-		return err
-	}
-	return w.Close()
 }
 
 func add(w *tar.Writer, name, file string) error {

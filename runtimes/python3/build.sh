@@ -1,6 +1,8 @@
 # Installs what requirements.txt names.
-cp /kubeless/requirements.txt .
-[ ! -f /kubeless/constraints.txt ] || cp /kubeless/constraints.txt .
+from=${FUNC_FOLDER:-/kubeless}
+[ -f "$from/requirements.txt" ] || exit 0
+cp "$from/requirements.txt" .
+[ ! -f "$from/constraints.txt" ] || cp "$from/constraints.txt" .
 mkdir out
 echo "pip install --requirement requirements.txt"
 python3 -m pip install --target out --requirement requirements.txt \

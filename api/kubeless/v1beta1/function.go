@@ -95,6 +95,31 @@ func BuiltImage(namespace, build string) string {
 	return "localhost/redoubt/build/" + namespace + ":" + build
 }
 
+const (
+	// PartKey is where a ConfigMap has its part of a source that is above what a
+	// Function takes.
+	PartKey = "part"
+	// PartLabel is on ConfigMaps with parts that redoubt made, and is the name of
+	// their function.
+	PartLabel = "redoubt.dev/source-of"
+	// MaxParts is how many there may be, and MaxPart how many bytes one may have:
+	// what a ConfigMap takes.
+	MaxParts = 32
+	MaxPart  = 1_000_000
+)
+
+// InConfigMaps is how the content types begin of sources in ConfigMaps.
+const InConfigMaps = "configmap"
+
+// Parts are the names of the ConfigMaps with fn's source, in order; none where
+// the Function has it itself.
+func Parts(fn *Function) []string {
+	if encoding, _, _ := strings.Cut(fn.Spec.FunctionContentType, "+"); encoding != InConfigMaps {
+		return nil
+	}
+	return strings.Fields(fn.Spec.Function)
+}
+
 // Module is the part of the handler that names the source's file, without its
 // ending.
 func Module(fn *Function) string {
@@ -132,6 +157,8 @@ type FunctionList struct {
 // FunctionSpec is the function's source and surroundings.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.deps) || size(self.deps) == 0 || self.runtime in ['go', 'nodejs', 'python3']",message="dependencies are installed for go, nodejs and python3 alone; put what the function needs into its archive",fieldPath=".deps"
+// +kubebuilder:validation:XValidation:rule="!has(self.function__dash__content__dash__type) || !self.function__dash__content__dash__type.startsWith('configmap') || (has(self.checksum) && size(self.checksum) > 0)",message="is needed where the source is in ConfigMaps: sha256: and the digest of the archive",fieldPath=".checksum"
+// +kubebuilder:validation:XValidation:rule="!has(self.function__dash__content__dash__type) || !self.function__dash__content__dash__type.startsWith('configmap') || !has(self.deps) || size(self.deps) == 0",message="must be in the archive where the source is in ConfigMaps",fieldPath=".deps"
 type FunctionSpec struct {
 	// Handler is FILE.FUNCTION: the source's name without its ending, and
 	// what to call in it.
@@ -145,14 +172,16 @@ type FunctionSpec struct {
 	// RuntimeClassName names the sandbox that it runs in.
 	// +optional
 	RuntimeClassName *string `json:"runtimeClassName,omitempty"`
-	// Function is the source.
+	// Function is the source, or the names of the ConfigMaps that hold it, one on a
+	// line.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1000000
 	Function string `json:"function"`
 	// FunctionContentType says how Function is written.
-	// An archive holds the handler's file in its top folder.
+	// An archive holds the handler's file in its top folder. One in ConfigMaps is cut
+	// into parts, of which each has one as its binaryData.part.
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self in ['', 'text', 'base64', 'base64+zip', 'base64+compressedtar']",message="must be text, base64, base64+zip or base64+compressedtar; a URL is fetched where one deploys: redoubt function deploy --from-file URL"
+	// +kubebuilder:validation:XValidation:rule="self in ['', 'text', 'base64', 'base64+zip', 'base64+compressedtar', 'configmap+zip', 'configmap+compressedtar']",message="must be text, base64, base64+zip, base64+compressedtar, configmap+zip or configmap+compressedtar; a URL is fetched where one deploys: redoubt function deploy --from-file URL"
 	// +kubebuilder:default=text
 	// +optional
 	FunctionContentType string `json:"function-content-type,omitempty"`

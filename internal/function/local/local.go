@@ -16,10 +16,10 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/internal/function"
-	"redoubt.dev/redoubt/internal/function/source"
 	"redoubt.dev/redoubt/internal/image"
 	"redoubt.dev/redoubt/internal/image/build"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // Options say where the server writes.
@@ -36,7 +36,7 @@ func Run(ctx context.Context, fn *kubeless.Function, opts Options) error {
 	if err != nil {
 		return err
 	}
-	files, err := function.Source(fn)
+	files, err := function.Source(fn, source.Large)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func (m *baseMissing) Error() string {
 // store makes an image of what the pod built.
 func (b *Builds) store(ctx context.Context, pod *corev1.Pod) error {
 	lang, err := runtimes.Get(pod.Labels[kubeless.BuildRuntimeLabel])
-	if err != nil || lang.Build == nil {
+	if err != nil {
 		return fmt.Errorf("nothing is built for the runtime %q", pod.Labels[kubeless.BuildRuntimeLabel])
 	}
 	images, err := store.Open(ctx, b.socket)
@@ -64,7 +64,7 @@ func (b *Builds) store(ctx context.Context, pod *corev1.Pod) error {
 	if err := errors.Join(os.Remove(f.Name()), fetch(ctx, net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(kubeless.BuildPort)), f)); err != nil {
 		return fmt.Errorf("fetch what was built: %w", err)
 	}
-	image, file, err := over(base, f, lang.Build.Into)
+	image, file, err := over(base, f, map[string]string{"out": lang.Builds().Into, "source": runtimes.SourceFolder})
 	if err != nil {
 		return fmt.Errorf("what was built cannot be stored: %w", err)
 	}
@@ -100,12 +100,17 @@ func fetch(ctx context.Context, address string, out io.Writer) error {
 	return err
 }
 
-// over is base with what f holds below the folder into. The closer ends the
-// image's use.
-func over(base *oci.Image, f *os.File, into string) (*oci.Image, io.Closer, error) {
+// over is base with what f holds in folders, each below the one that it becomes;
+// one that becomes none is left out. The closer ends the image's use.
+func over(base *oci.Image, f *os.File, folders map[string]string) (*oci.Image, io.Closer, error) {
 	tree := layer.New()
-	if err := tree.Foreign(into, f, "", limits); err != nil {
-		return nil, nil, err
+	for from, into := range folders {
+		if into == "" {
+			continue
+		}
+		if err := tree.Foreign(into, f, from, limits); err != nil {
+			return nil, nil, err
+		}
 	}
 	made, file, err := tree.Write("", time.Unix(0, 0))
 	if err != nil {

@@ -67,11 +67,11 @@ func result(t *testing.T, h tar.Header) *os.File {
 
 func TestResultsStayInTheirFolder(t *testing.T) {
 	for says, h := range map[string]tar.Header{
-		"":             {Name: "/usr/bin/python3", Typeflag: tar.TypeReg, Mode: 0o6755},
-		"climbs out":   {Name: "../server.py", Typeflag: tar.TypeReg},
-		"special file": {Name: "disk", Typeflag: tar.TypeBlock},
+		"":             {Name: "out/usr/bin/python3", Typeflag: tar.TypeReg, Mode: 0o6755},
+		"climbs out":   {Name: "out/../../server.py", Typeflag: tar.TypeReg},
+		"special file": {Name: "out/disk", Typeflag: tar.TypeBlock},
 	} {
-		image, file, err := over(&oci.Image{}, result(t, h), "/dependencies")
+		image, file, err := over(&oci.Image{}, result(t, h), map[string]string{"out": "/dependencies", "source": ""})
 		if says != "" {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("%v, want %q", err, says)

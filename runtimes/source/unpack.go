@@ -9,13 +9,19 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strings"
 )
 
 // bag collects files within the bounds.
 type bag struct {
-	files []File
-	bytes int
+	limits  Limits
+	files   []File
+	bytes   int
+	taken   map[string]bool // paths of files
+	folders map[string]bool // and of what they are in
+}
+
+func newBag(limits Limits) *bag {
+	return &bag{limits: limits, taken: map[string]bool{}, folders: map[string]bool{}}
 }
 
 // add reads one file, no further than the bounds allow: what an archive says
@@ -25,30 +31,34 @@ func (b *bag) add(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if len(b.files) == MaxFiles {
-		return errTooMany
+	if len(b.files) == b.limits.Files {
+		return b.limits.tooMany()
 	}
-	if err := b.clash(p); err != nil {
+	if err := b.take(p); err != nil {
 		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(r, int64(MaxBytes-b.bytes)+1))
+	data, err := io.ReadAll(io.LimitReader(r, int64(b.limits.Bytes-b.bytes)+1))
 	if err != nil {
 		return fmt.Errorf("unpack %s: %w", p, err)
 	}
-	if b.bytes += len(data); b.bytes > MaxBytes {
-		return errTooMuch
+	if b.bytes += len(data); b.bytes > b.limits.Bytes {
+		return b.limits.tooMuch()
 	}
 	b.files = append(b.files, File{p, data})
 	return nil
 }
 
-// clash refuses a path that is there already, as a file or as a folder.
-func (b *bag) clash(p string) error {
-	for _, f := range b.files {
-		if f.Path == p || strings.HasPrefix(f.Path, p+"/") || strings.HasPrefix(p, f.Path+"/") {
-			return fmt.Errorf("the path %q is in the archive twice", p)
-		}
+// take refuses a path that is there already, as a file or as a folder.
+func (b *bag) take(p string) error {
+	clash := b.taken[p] || b.folders[p]
+	for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+		clash = clash || b.taken[dir]
+		b.folders[dir] = true
 	}
+	if clash {
+		return fmt.Errorf("the path %q is in the archive twice", p)
+	}
+	b.taken[p] = true
 	return nil
 }
 
@@ -92,7 +102,7 @@ func (b *bag) tar(data []byte) error {
 	}
 	// Headers count as well: an archive of nothing but folders ends too.
 	const overhead = 4096
-	r := tar.NewReader(&bounded{packed, MaxBytes + MaxFiles*overhead})
+	r := tar.NewReader(&bounded{packed, int64(b.limits.Bytes + b.limits.Files*overhead), b.limits.tooMuch()})
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -124,11 +134,12 @@ func (b *bag) tarred(h *tar.Header, r io.Reader) error {
 type bounded struct {
 	r    io.Reader
 	left int64
+	end  error
 }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, errTooMuch
+		return 0, b.end
 	}
 	if int64(len(p)) > b.left {
 		p = p[:b.left]

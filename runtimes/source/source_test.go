@@ -81,7 +81,7 @@ func TestArchivesUnpack(t *testing.T) {
 		if got, _ := Recognize(data); got != form {
 			t.Errorf("%s is taken for %q", form, got)
 		}
-		files, err := Files(form, data, "app.py")
+		files, err := Files(form, data, "app.py", Small)
 		if err != nil || list(files) != "app.py=a lib/b.py=b" {
 			t.Errorf("%s: %q, %v", form, list(files), err)
 		}
@@ -95,7 +95,7 @@ func TestArchivesAreRefused(t *testing.T) {
 	app := entry{"app.py", "a", 0}
 	bomb := entry{"app.py", strings.Repeat("\x00", 50<<20), 0}
 	var many []entry
-	for n := range MaxFiles + 1 {
+	for n := range Small.Files + 1 {
 		many = append(many, entry{fmt.Sprint("f", n), "", 0})
 	}
 	for title, tc := range map[string]struct {
@@ -117,16 +117,16 @@ func TestArchivesAreRefused(t *testing.T) {
 		"not the handler's": {[]entry{{"other.py", "x", 0}}, "no app.py in its top folder"},
 	} {
 		for form, data := range map[Form][]byte{Zip: zipped(t, tc.entries...), Tar: tarred(t, tc.entries...)} {
-			if _, err := Files(form, data, "app.py"); err == nil || !strings.Contains(err.Error(), tc.says) {
+			if _, err := Files(form, data, "app.py", Small); err == nil || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("%s in %s: %v, want %q", title, form, err, tc.says)
 			}
 		}
 	}
-	if _, err := Files(Tar, tarred(t, app, entry{"hard", "app.py", fs.ModeIrregular}), "app.py"); !errors.Is(err, errNotFile) {
+	if _, err := Files(Tar, tarred(t, app, entry{"hard", "app.py", fs.ModeIrregular}), "app.py", Small); !errors.Is(err, errNotFile) {
 		t.Errorf("a hard link: %v", err)
 	}
 	for form, data := range map[Form][]byte{Zip: zipped(t, app)[:40], Tar: tarred(t, app)[:40]} {
-		if _, err := Files(form, data, "app.py"); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		if _, err := Files(form, data, "app.py", Small); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 			t.Errorf("a cut %s: %v", form, err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := Folder(dir)
+	files, err := Folder(dir, Large)
 	if err != nil || list(files) != "app.py=a lib/b.py=b" {
 		t.Fatalf("%q, %v", list(files), err)
 	}
@@ -149,13 +149,13 @@ func TestFolder(t *testing.T) {
 	if err := errors.Join(err1, err2); err != nil || !bytes.Equal(first, again) {
 		t.Errorf("the same files make two archives (%v)", err)
 	}
-	if back, err := Files(Zip, first, "app.py"); err != nil || list(back) != list(files) {
+	if back, err := Files(Zip, first, "app.py", Small); err != nil || list(back) != list(files) {
 		t.Errorf("packed and unpacked: %q, %v", list(back), err)
 	}
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Folder(dir); !errors.Is(err, errNotFile) {
+	if _, err := Folder(dir, Large); !errors.Is(err, errNotFile) {
 		t.Errorf("a folder with a link: %v", err)
 	}
 }
@@ -164,7 +164,7 @@ func FuzzFiles(f *testing.F) {
 	f.Add("zip", []byte("PK\x03\x04"))
 	f.Add("compressedtar", []byte{0x1f, 0x8b})
 	f.Fuzz(func(t *testing.T, form string, data []byte) {
-		files, _ := Files(Form(form), data, "app.py")
+		files, _ := Files(Form(form), data, "app.py", Small)
 		total := 0
 		for _, file := range files {
 			total += len(file.Data)
@@ -172,7 +172,7 @@ func FuzzFiles(f *testing.F) {
 				t.Errorf("the path %q", file.Path)
 			}
 		}
-		if total > MaxBytes {
+		if total > Small.Bytes {
 			t.Errorf("%d bytes", total)
 		}
 	})

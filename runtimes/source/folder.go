@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 )
 
-// Folder reads the files of a folder of this machine, without those that git
-// keeps for itself.
-func Folder(dir string) ([]File, error) {
-	b := &bag{}
+// Folder reads the files of a folder of this machine, within the limits, without
+// those that git keeps for itself.
+func Folder(dir string, limits Limits) ([]File, error) {
+	b := newBag(limits)
 	err := filepath.WalkDir(dir, func(file string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

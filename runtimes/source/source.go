@@ -13,15 +13,20 @@ import (
 	"unicode/utf8"
 )
 
-const (
-	// MaxBytes is what a function's files may have together: what a ConfigMap
-	// takes, with room for the rest of it.
-	MaxBytes = 1_000_000
-	// MaxFiles is how many there may be.
-	MaxFiles = 500
-	// maxPath is the longest path, in bytes.
-	maxPath = 250
+// Limits bound the files of a function: what they have together, in bytes, and
+// how many there are.
+type Limits struct{ Bytes, Files int }
+
+var (
+	// Small is what is kept in one object: what a ConfigMap takes, with room for the
+	// rest of it.
+	Small = Limits{Bytes: 1_000_000, Files: 500}
+	// Large is what becomes a layer of the function's image.
+	Large = Limits{Bytes: 64_000_000, Files: 5000}
 )
+
+// maxPath is the longest path, in bytes.
+const maxPath = 250
 
 // Form is how a source is packed.
 type Form string
@@ -39,6 +44,36 @@ type File struct {
 	Data []byte
 }
 
+// Hold says why files are more than l; nil where they are not.
+func (l Limits) Hold(files []File) error {
+	total := 0
+	for _, f := range files {
+		total += len(f.Data)
+	}
+	switch {
+	case total > l.Bytes:
+		return l.tooMuch()
+	case len(files) > l.Files:
+		return l.tooMany()
+	}
+	return nil
+}
+
+func (l Limits) tooMuch() error {
+	return fmt.Errorf("the files have more than the %d bytes that they may have together; %s", l.Bytes, l.instead())
+}
+
+func (l Limits) tooMany() error {
+	return fmt.Errorf("there are more than the %d files that there may be; %s", l.Files, l.instead())
+}
+
+func (l Limits) instead() string {
+	if l == Small {
+		return "redoubt function deploy and update take more"
+	}
+	return "make an image of them and name that with --runtime-image"
+}
+
 // Recognize returns the form that data begins like, and whether it is a tar
 // that is not packed.
 func Recognize(data []byte) (form Form, unpacked bool) {
@@ -54,10 +89,10 @@ func Recognize(data []byte) (form Form, unpacked bool) {
 	return Plain, false
 }
 
-// Files unpacks data. A plain source becomes the file main; an archive must
-// hold it.
-func Files(form Form, data []byte, main string) ([]File, error) {
-	b := &bag{}
+// Files unpacks data, within the limits. A plain source becomes the file main; an
+// archive must hold it.
+func Files(form Form, data []byte, main string, limits Limits) ([]File, error) {
+	b := newBag(limits)
 	var err error
 	switch form {
 	case Plain:
@@ -97,9 +132,5 @@ func clean(name string) (string, error) {
 	}
 	return p, nil
 }
-
-var errTooMuch = fmt.Errorf("the files have more than the %d bytes that a function may have together; make an image of it and name that with --runtime-image", MaxBytes)
-
-var errTooMany = fmt.Errorf("there are more than the %d files that a function may have", MaxFiles)
 
 var errNotFile = errors.New("is a link or another special file; a function consists of files and folders alone")
