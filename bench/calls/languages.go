@@ -21,7 +21,7 @@ var bares embed.FS
 
 // language is one with its smallest function and its smallest server: a file of
 // bare, and the command that runs it, in which FILE and PORT stand for it and its
-// port.
+// port. One in Go is compiled first.
 type language struct {
 	runtime, handler, source, file, command string
 }
@@ -33,6 +33,8 @@ var languages = []language{
 	{"php", "app.greet", "<?php\nfunction greet($event, $context) { return 'hello'; }\n", "server.php", "/usr/bin/php -n FILE PORT"},
 	{"java", "app.greet", "public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { return \"hello\"; } }\n",
 		"Server.java", "/usr/bin/java -Dsun.net.httpserver.nodelay=true FILE PORT"},
+	{"go", "app.Greet", "package app\n\nimport \"github.com/kubeless/kubeless/pkg/functions\"\n\nfunc Greet(event functions.Event, context functions.Context) (string, error) { return \"hello\", nil }\n",
+		"server.go", "FILE PORT"},
 }
 
 // bare runs the smallest server.
@@ -44,6 +46,13 @@ func (l language) bare(ctx context.Context, dir string, port int32) error {
 	file := filepath.Join(dir, l.file)
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return err
+	}
+	if filepath.Ext(file) == ".go" {
+		program := filepath.Join(dir, "bare")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, file).CombinedOutput(); err != nil {
+			return fmt.Errorf("compile %s: %w: %s", l.file, err, out)
+		}
+		file = program
 	}
 	args := strings.Fields(strings.NewReplacer("FILE", file, "PORT", fmt.Sprint(port)).Replace(l.command))
 	return exec.CommandContext(ctx, args[0], args[1:]...).Run()

@@ -21,10 +21,14 @@ type serving struct {
 	file, address string
 	client        *http.Client
 
-	mu   sync.Mutex
-	stop context.CancelFunc // of the program that runs
-	gone chan struct{}      // closed when it has ended
+	mu      sync.Mutex
+	stop    context.CancelFunc // of the program that runs
+	gone    chan struct{}      // closed when it has ended
+	listens bool               // it has been seen to
 }
+
+// keptConnections is how many connections to the program wait for more requests.
+const keptConnections = 64
 
 func newServing(file string) (contract.Caller, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,6 +37,7 @@ func newServing(file string) (contract.Caller, error) {
 	}
 	defer l.Close()
 	s := &serving{file: file, address: l.Addr().String(), client: &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: keptConnections, DisableCompression: true},
 		// Redirects are for the caller to follow.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -48,9 +53,11 @@ func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
 			return nil, contract.Problemf(500, "%s cannot be started: %v", s.file, err)
 		}
 	}
-	for {
+	for !s.listens {
 		if c, err := net.DialTimeout("tcp", s.address, time.Second); err == nil {
-			return s.gone, c.Close()
+			_ = c.Close()
+			s.listens = true
+			break
 		}
 		select {
 		case <-ctx.Done():
@@ -60,6 +67,7 @@ func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	return s.gone, nil
 }
 
 // ended says whether no program runs.
@@ -87,7 +95,7 @@ func (s *serving) start() error {
 		return err
 	}
 	gone := make(chan struct{})
-	s.stop, s.gone = stop, gone
+	s.stop, s.gone, s.listens = stop, gone, false
 	go func() {
 		if err := cmd.Wait(); err != nil {
 			fmt.Fprintf(os.Stderr, "the program ended: %v\n", err)

@@ -179,14 +179,21 @@ func send(w http.ResponseWriter, a Answer) {
 	_, _ = w.Write(a.Body) // a caller that has gone has no use for the rest
 }
 
+// line is a call's in the log.
+type line struct {
+	Method  string  `json:"method"`
+	Path    string  `json:"path"`
+	Status  int     `json:"status"`
+	Seconds float64 `json:"seconds"`
+	ID      string  `json:"id"`
+	Error   string  `json:"error,omitempty"`
+}
+
 // record writes the call's line into the log.
 func record(r *http.Request, a Answer, took time.Duration) {
-	line := map[string]any{
-		"method": r.Method, "path": r.URL.RequestURI(), "status": a.Status,
-		"seconds": took.Seconds(), "id": r.Header.Get("X-Request-Id"),
-	}
+	l := line{Method: r.Method, Path: r.URL.RequestURI(), Status: a.Status, Seconds: took.Seconds(), ID: r.Header.Get("X-Request-Id")}
 	if a.Status >= 400 {
-		line["error"] = strings.ToValidUTF8(strings.TrimSpace(string(a.Body[:min(len(a.Body), 1000)])), "?")
+		l.Error = strings.ToValidUTF8(strings.TrimSpace(string(a.Body[:min(len(a.Body), 1000)])), "?")
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(line)
+	_ = json.NewEncoder(os.Stdout).Encode(l)
 }
