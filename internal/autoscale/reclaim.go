@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
-	requests "k8s.io/component-helpers/resource"
-	scheduling "k8s.io/component-helpers/scheduling/corev1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/serving/lending"
 )
 
 const (
@@ -25,9 +22,6 @@ const (
 	// how many nodes room is sought for one.
 	maxUnplaced, maxNodes = 100, 50
 )
-
-// one is a pod's place.
-var one = resource.MustParse("1")
 
 // idle is a revision that would lose nothing but time: all its instances are
 // frozen, and none has to be kept.
@@ -37,58 +31,61 @@ type idle struct {
 	since    time.Time // when the last of them was frozen
 }
 
-// reclaim makes room for a pod that no node has: revisions whose instances are
-// frozen go to zero, those first that have rested longest. A frozen instance
-// takes no processor time, but what it asked for is taken from its node all the
-// same, and it must not keep out who has work to do.
+// reclaim makes room for a pod that no node has. A frozen instance takes no
+// processor time, but what it asked for is taken from its node all the same, and
+// it must not keep out who has work to do. Frozen instances lend processors where
+// that is enough; otherwise revisions whose instances are frozen go to zero. Those
+// are first that have rested longest.
 //
-// One pod is helped at a time, and the next one when what was taken away for it
-// is gone.
+// One pod is helped at a time, and the next one when the node has what was taken
+// for it.
 func (s *Scaler) reclaim(ctx context.Context, revisions []serving.Revision, now time.Time) error {
-	all, err := s.idle(ctx, revisions, now)
-	if err != nil || len(all) == 0 {
-		return err
+	var pods corev1.PodList
+	// They are only read, and there may be many: no copies are made.
+	if err := s.Client.List(ctx, &pods, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list instances: %w", err)
+	}
+	if s.awaits(pods.Items, now) || !slices.ContainsFunc(pods.Items, frozen) {
+		return nil
 	}
 	var waiting corev1.PodList
-	err = s.Live.List(ctx, &waiting, client.MatchingFields{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}, client.Limit(maxUnplaced))
+	err := s.Live.List(ctx, &waiting, client.MatchingFields{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}, client.Limit(maxUnplaced))
 	if err != nil {
 		return fmt.Errorf("list pods that wait for a node: %w", err)
 	}
+	waiting.Items = slices.DeleteFunc(waiting.Items, func(pod corev1.Pod) bool { return !lacksRoom(&pod) })
+	if len(waiting.Items) == 0 {
+		return nil
+	}
+	all, lenders := s.idle(pods.Items, revisions, now), lendersOf(pods.Items)
 	for i := range waiting.Items {
 		pod := &waiting.Items[i]
-		if !lacksRoom(pod) {
-			continue
-		}
-		given, err := s.roomFor(ctx, pod, all)
+		lent, given, err := s.roomFor(ctx, pod, lenders, all)
 		if err != nil {
 			return err
 		}
+		if len(lent) > 0 {
+			if err = s.lend(ctx, pod, lent, now); err == nil {
+				return nil
+			}
+		}
 		if len(given) > 0 {
-			return s.giveUp(ctx, pod, given)
+			return errors.Join(err, s.giveUp(ctx, pod, given))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// idle are the revisions that may be taken away, the longest idle first; none
-// while instances that were taken away before are still there. One that had
-// requests within its window would only come back.
-func (s *Scaler) idle(ctx context.Context, revisions []serving.Revision, now time.Time) ([]idle, error) {
-	var pods corev1.PodList
-	// They are only read, and there may be many: no copies are made.
-	if err := s.Client.List(ctx, &pods, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list instances: %w", err)
-	}
+// idle are the revisions that may be taken away, the longest idle first. One that
+// had requests within its window would only come back.
+func (s *Scaler) idle(pods []corev1.Pod, revisions []serving.Revision, now time.Time) []idle {
 	of := map[types.UID][]corev1.Pod{}
-	there := map[types.UID]bool{}
-	for _, pod := range pods.Items {
+	for _, pod := range pods {
 		uid := types.UID(pod.Labels[serving.RevisionUIDLabel])
 		of[uid] = append(of[uid], pod)
-		there[pod.UID] = true
-	}
-	s.reclaimed = slices.DeleteFunc(s.reclaimed, func(uid types.UID) bool { return !there[uid] })
-	if len(s.reclaimed) > 0 {
-		return nil, nil
 	}
 	var all []idle
 	for i := range revisions {
@@ -102,7 +99,21 @@ func (s *Scaler) idle(ctx context.Context, revisions []serving.Revision, now tim
 		}
 	}
 	slices.SortFunc(all, func(a, b idle) int { return a.since.Compare(b.since) })
-	return all, nil
+	return all
+}
+
+// awaits says that instances which made room are still there, or have not lent
+// yet, and forgets those that are through.
+func (s *Scaler) awaits(pods []corev1.Pod, now time.Time) bool {
+	there := map[types.UID]*corev1.Pod{}
+	for i := range pods {
+		there[pods[i].UID] = &pods[i]
+	}
+	s.reclaimed = slices.DeleteFunc(s.reclaimed, func(uid types.UID) bool { return there[uid] == nil })
+	maps.DeleteFunc(s.lent, func(uid types.UID, at time.Time) bool {
+		return there[uid] == nil || lending.Lent(there[uid]) || now.Sub(at) > lendLimit
+	})
+	return len(s.reclaimed)+len(s.lent) > 0
 }
 
 // quietFor is how long nobody has asked for the revision.
@@ -126,134 +137,12 @@ func restingSince(pods []corev1.Pod) (last time.Time, all bool) {
 	return last, len(pods) > 0
 }
 
+func frozen(pod corev1.Pod) bool { return kube.PodIs(&pod, serving.PodFrozen) }
+
 // lacksRoom says that the scheduler has found no node for the pod.
 func lacksRoom(pod *corev1.Pod) bool {
 	c := kube.PodCondition(pod, corev1.PodScheduled)
 	return pod.DeletionTimestamp == nil && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
-}
-
-// roomFor are the fewest idle revisions whose end makes room for the pod on a
-// node that it may run on; none where nothing would help.
-func (s *Scaler) roomFor(ctx context.Context, pod *corev1.Pod, all []idle) ([]idle, error) {
-	var best []idle
-	nodes := nodesOf(all)
-	for _, name := range nodes[:min(len(nodes), maxNodes)] {
-		var node corev1.Node
-		if err := s.Client.Get(ctx, types.NamespacedName{Name: name}, &node); err != nil {
-			if client.IgnoreNotFound(err) == nil {
-				continue
-			}
-			return nil, fmt.Errorf("read node %s: %w", name, err)
-		}
-		if !admits(&node, pod) {
-			continue
-		}
-		var there corev1.PodList
-		if err := s.Live.List(ctx, &there, client.MatchingFields{"spec.nodeName": name}); err != nil {
-			return nil, fmt.Errorf("list pods of node %s: %w", name, err)
-		}
-		if found := enough(lacking(&node, there.Items, pod), name, all); len(found) > 0 && (best == nil || len(found) < len(best)) {
-			best = found
-		}
-	}
-	return best, nil
-}
-
-func nodesOf(all []idle) []string {
-	var names []string
-	for _, i := range all {
-		for _, pod := range i.pods {
-			if !slices.Contains(names, pod.Spec.NodeName) {
-				names = append(names, pod.Spec.NodeName)
-			}
-		}
-	}
-	return names
-}
-
-// admits says whether the node would take the pod if it had room.
-func admits(node *corev1.Node, pod *corev1.Pod) bool {
-	if fits, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); err != nil || !fits {
-		return false
-	}
-	_, repelled := scheduling.FindMatchingUntoleratedTaint(klog.Background(), node.Spec.Taints, pod.Spec.Tolerations,
-		func(t *corev1.Taint) bool { return t.Effect != corev1.TaintEffectPreferNoSchedule }, false)
-	return !repelled && !node.Spec.Unschedulable
-}
-
-// lacking is what the node has too little of for the pod.
-func lacking(node *corev1.Node, there []corev1.Pod, pod *corev1.Pod) corev1.ResourceList {
-	lacks := asks(pod)
-	for name, want := range lacks {
-		have := node.Status.Allocatable[name]
-		want.Sub(have)
-		lacks[name] = want
-	}
-	for i := range there {
-		if phase := there[i].Status.Phase; phase == corev1.PodSucceeded || phase == corev1.PodFailed {
-			continue
-		}
-		taken := asks(&there[i])
-		for name, want := range lacks {
-			want.Add(taken[name])
-			lacks[name] = want
-		}
-	}
-	for name, want := range lacks {
-		if want.Sign() <= 0 {
-			delete(lacks, name)
-		}
-	}
-	return lacks
-}
-
-// asks is what a pod takes of its node: its requests, with overhead, and a place.
-func asks(pod *corev1.Pod) corev1.ResourceList {
-	all := requests.PodRequests(pod, requests.PodResourcesOptions{})
-	all[corev1.ResourcePods] = one
-	return all
-}
-
-// enough are the revisions, the longest idle first, that together take at
-// least what is lacking of the node; none where all are too little, or nothing
-// is lacking.
-func enough(lacks corev1.ResourceList, node string, all []idle) (found []idle) {
-	lacks = lacks.DeepCopy()
-	for _, i := range all {
-		if len(lacks) == 0 {
-			break
-		}
-		if i.give(node, lacks) {
-			found = append(found, i)
-		}
-	}
-	if len(lacks) > 0 {
-		return nil
-	}
-	return found
-}
-
-// give takes what the revision has of the node off what is lacking, and says
-// whether that is anything.
-func (i idle) give(node string, lacks corev1.ResourceList) (helps bool) {
-	for p := range i.pods {
-		if i.pods[p].Spec.NodeName != node {
-			continue
-		}
-		for name, has := range asks(&i.pods[p]) {
-			want, lacking := lacks[name]
-			if !lacking || has.IsZero() {
-				continue
-			}
-			helps = true
-			if want.Sub(has); want.Sign() <= 0 {
-				delete(lacks, name)
-			} else {
-				lacks[name] = want
-			}
-		}
-	}
-	return helps
 }
 
 // giveUp scales revisions to zero for the sake of a pod.

@@ -94,3 +94,46 @@ func TestRoomIsMadeByThoseThatRest(t *testing.T) {
 		}
 	}
 }
+
+// What lacks of processors alone is lent, of the longest frozen first.
+func TestFrozenLendProcessors(t *testing.T) {
+	instance := func(cpu string, seconds int, change func(*corev1.Pod)) corev1.Pod {
+		p := podOn("a", cpu, "1Gi")
+		p.Status.QOSClass = corev1.PodQOSBurstable
+		p.Status.Conditions = []corev1.PodCondition{{
+			Type: serving.PodFrozen, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)),
+		}}
+		change(&p)
+		return p
+	}
+	as := func(*corev1.Pod) {}
+	pods := []corev1.Pod{
+		instance("500m", 3, as),
+		instance("400m", 1, as),
+		instance("1", 0, func(p *corev1.Pod) { p.Status.QOSClass = corev1.PodQOSGuaranteed }),
+		instance("1", 0, func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }),
+		instance("1", 0, func(p *corev1.Pod) { p.Annotations = map[string]string{serving.LentAnnotation: "{}"} }),
+		instance("1", 0, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: start} }),
+		instance("0", 0, as),
+	}
+	for name, test := range map[string]struct {
+		lacks corev1.ResourceList
+		node  string
+		want  []string
+	}{
+		"a little":        {corev1.ResourceList{"cpu": resource.MustParse("360m")}, "a", []string{"400m"}},
+		"more":            {corev1.ResourceList{"cpu": resource.MustParse("361m")}, "a", []string{"400m", "500m"}},
+		"too much":        {corev1.ResourceList{"cpu": resource.MustParse("811m")}, "a", nil},
+		"memory as well":  {corev1.ResourceList{"cpu": resource.MustParse("1m"), "memory": resource.MustParse("1")}, "a", nil},
+		"of another node": {corev1.ResourceList{"cpu": resource.MustParse("1m")}, "b", nil},
+		"nothing":         {corev1.ResourceList{}, "a", nil},
+	} {
+		var got []string
+		for _, l := range enough(test.lacks, test.node, lendersOf(pods)) {
+			got = append(got, l.pod.Spec.Containers[0].Resources.Requests.Cpu().String())
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: those that ask for %v lend, want %v", name, got, test.want)
+		}
+	}
+}

@@ -43,15 +43,16 @@ type Scaler struct {
 	Events events.EventRecorder
 
 	// These are Start's own.
-	measured  time.Time   // when the metrics API was asked last
-	reclaimed []types.UID // instances that made room and may not be gone yet
+	measured  time.Time               // when the metrics API was asked last
+	reclaimed []types.UID             // instances that made room and may not be gone yet
+	lent      map[types.UID]time.Time // instances that lend and may not have yet, since when
 	mu        sync.Mutex
 	revisions map[types.NamespacedName]*Tracker // guarded by mu
 }
 
 // Start runs until ctx ends.
 func (s *Scaler) Start(ctx context.Context) error {
-	s.revisions = map[types.NamespacedName]*Tracker{}
+	s.revisions, s.lent = map[types.NamespacedName]*Tracker{}, map[types.UID]time.Time{}
 	var listeners sync.WaitGroup
 	defer listeners.Wait()
 	for _, gateway := range s.Gateways {

@@ -37,6 +37,7 @@ import (
 	"redoubt.dev/redoubt/internal/serving/collection"
 	"redoubt.dev/redoubt/internal/serving/configuration"
 	"redoubt.dev/redoubt/internal/serving/domain"
+	"redoubt.dev/redoubt/internal/serving/lending"
 	"redoubt.dev/redoubt/internal/serving/revision"
 	"redoubt.dev/redoubt/internal/serving/route"
 	"redoubt.dev/redoubt/internal/serving/routing"
@@ -76,6 +77,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		addRevisions,
 		routing.Add,
 		collection.Add,
+		lending.Add,
 		class.Add,
 		class.AddIsolation,
 		class.AddOrphan,

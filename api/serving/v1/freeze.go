@@ -25,6 +25,11 @@ const PodFrozen = "redoubt.dev/Frozen"
 // command in it.
 const ReasonCommand = "CommandRun"
 
+// LentAnnotation is on an instance that asks for less of the processors than it
+// did when it was made, so that others find a node: what its containers asked
+// for, as JSON by their names.
+const LentAnnotation = "redoubt.dev/lent-cpu"
+
 // Freezable is the condition of a revision, its configuration and its service
 // that says whether idle instances are frozen, and if not, why not.
 const Freezable = "redoubt.dev/Freezable"
