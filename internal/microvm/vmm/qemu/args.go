@@ -33,9 +33,12 @@ const (
 // first for what can be moved, so that it can be taken back. Without noforce,
 // the prospect of memory above 4 GiB takes 64 MiB at once, for devices that
 // cannot reach it; there are none. Processors but the first wait until the
-// agent switches them on: what a pod does not ask for costs it nothing.
+// agent switches them on: what a pod does not ask for costs it nothing. What
+// changes namespaces, mounts and network cards waits until no processor uses the
+// former state (RCU), by default for ticks of the clock, several times for each
+// container: asking the few processors instead takes no time.
 const kernelArguments = "console=ttyS0 quiet panic=-1 swiotlb=noforce maxcpus=1 " +
-	"memhp_default_state=online memory_hotplug.online_policy=auto-movable"
+	"rcupdate.rcu_expedited=1 memhp_default_state=online memory_hotplug.online_policy=auto-movable"
 
 // emulatedArguments: QEMU emulates a time stamp counter that goes on evenly on
 // all processors, but no sign of that which the kernel would trust. Without it
