@@ -2,11 +2,13 @@ package pod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/volume"
 	"redoubt.dev/redoubt/internal/wire"
@@ -16,24 +18,36 @@ import (
 // by itself.
 const shm = "shm"
 
+// putsAtOnce is how many volumes are on their way to the guest at once: each
+// answer takes longer to come than the guest needs for the volume.
+const putsAtOnce = 4
+
 // Mount brings the host's mounts of a container into the guest and replaces,
 // in mounts, their paths on the host by the volumes' names. It returns the
 // plans of those that are wanted back.
 func (p *Pod) Mount(ctx context.Context, mounts []wire.Mount, host []specs.Mount) ([]volume.Plan, error) {
 	plans := map[string]volume.Plan{} // by target
 	var back []volume.Plan
+	puts, limited := errgroup.WithContext(ctx)
+	puts.SetLimit(putsAtOnce)
 	for _, m := range host {
 		plan, err := volume.For(m)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, puts.Wait())
 		}
-		if err := p.put(ctx, plan); err != nil {
-			return nil, fmt.Errorf("volume at %s: %w", m.Destination, err)
-		}
+		puts.Go(func() error {
+			if err := p.put(limited, plan); err != nil {
+				return fmt.Errorf("volume at %s: %w", m.Destination, err)
+			}
+			return nil
+		})
 		if plan.WriteBack {
 			back = append(back, plan)
 		}
 		plans[m.Destination] = plan
+	}
+	if err := puts.Wait(); err != nil {
+		return nil, err
 	}
 	for i := range mounts {
 		if m := &mounts[i]; m.Volume != "" {
