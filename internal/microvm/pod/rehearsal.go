@@ -23,10 +23,25 @@ const (
 // rehearsedHardware is the address of a card that has been through a rehearsal.
 var rehearsedHardware = net.HardwareAddr{0x02, 0x52, 0x44, 0x42, 0x54, 0x02}
 
-// rehearse has the agent do once all that it does for a pod with one container,
-// and take it back. layer is the container's root file system.
+// rehearsals are how often. The second time goes other ways than the first:
+// through what has been made before, as a pod's container does.
+const rehearsals = 2
+
+// rehearse has the agent do all that it does for a pod with one container, and
+// take it back, several times. layer is the container's root file system.
 func (s *Spare) rehearse(ctx context.Context, layer string) error {
-	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(), &wire.Guest{}); err != nil {
+	card := hardware
+	for range rehearsals {
+		if err := s.rehearseOnce(ctx, layer, card); err != nil {
+			return err
+		}
+		card = rehearsedHardware
+	}
+	return nil
+}
+
+func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr) error {
+	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{}); err != nil {
 		return err
 	}
 	for i := range rehearsalVolumes {
@@ -83,11 +98,11 @@ func (s *Spare) container(ctx context.Context, layer uint32) error {
 	return s.session.Call(ctx, wire.Delete, ref, &wire.Empty{})
 }
 
-func rehearsalSandbox() *wire.Sandbox {
+func rehearsalSandbox(card net.HardwareAddr) *wire.Sandbox {
 	return &wire.Sandbox{
 		Hostname: rehearsal, ShmSize: shmSize, CPUs: 1,
 		Links: []wire.Link{{
-			Name: "eth0", Hardware: hardware, MAC: rehearsedHardware, MTU: 1400,
+			Name: "eth0", Hardware: card, MAC: rehearsedHardware, MTU: 1400,
 			Addresses: []string{"192.0.2.2/32", "2001:db8::2/128"},
 			Routes:    []wire.Route{{To: "192.0.2.1/32", Link: true}, {Gateway: "192.0.2.1"}},
 		}},

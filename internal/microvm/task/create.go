@@ -1,10 +1,12 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	eventstypes "github.com/containerd/containerd/api/events"
 	api "github.com/containerd/containerd/api/runtime/task/v3"
@@ -132,8 +134,21 @@ func (s *Service) ensurePod(ctx context.Context, c *container) (*pod.Pod, error)
 	}
 	s.pod = machine
 	go s.awaitMachine(machine)
-	spare.Next(spare.Place{Containerd: s.spares.Containerd, Memory: config.Shape.Memory})
+	go s.nextSpare(config.Shape.Memory)
 	return machine, nil
+}
+
+// spareDelay is how long a pod's first container has the host to itself at most:
+// the next pod's machine is made when it runs.
+const spareDelay = 2 * time.Second
+
+// nextSpare starts the machine of the next pod, with so much memory, in bytes.
+func (s *Service) nextSpare(memory int64) {
+	select {
+	case <-s.running:
+	case <-time.After(spareDelay):
+	}
+	spare.Next(spare.Place{Containerd: s.spares.Containerd, Memory: memory})
 }
 
 // newMachine takes the spare one if it fits.
@@ -173,11 +188,12 @@ func (s *Service) createInGuest(ctx context.Context, machine *pod.Pod, c *contai
 	if err := machine.Check(users); err != nil {
 		return err
 	}
+	// Disks need no agent: they are plugged in while the guest is still told who
+	// it is. Where that fails the machine has ended, and why comes first.
+	var plugged error
+	out.Root.Layers, plugged = machine.Layers(ctx, files)
 	session, err := machine.Session(ctx)
-	if err != nil {
-		return err
-	}
-	if out.Root.Layers, err = machine.Layers(ctx, files); err != nil {
+	if err = cmp.Or(err, plugged); err != nil {
 		return err
 	}
 	out.Root.Size = machine.Writable()

@@ -69,6 +69,7 @@ func (s *Service) start(ctx context.Context, c *container, p *process) error {
 		s.events.send(&eventstypes.TaskExecStarted{ContainerID: c.id, ExecID: p.ref.Exec, Pid: s.pid()})
 	}
 	if !c.machine {
+		s.runs.Do(func() { close(s.running) })
 		go s.awaitExit(c, p)
 	}
 	return nil

@@ -34,6 +34,8 @@ type Service struct {
 	shutdown shutdown.Service
 	events   *publisher
 	context  context.Context // the shim's own: copying outlives requests
+	running  chan struct{}   // closed when the pod's first container runs
+	runs     sync.Once       // closes running
 
 	mu         sync.Mutex // guards what follows
 	pod        *pod.Pod
@@ -58,6 +60,7 @@ func New(ctx context.Context, publisher shim.Publisher, sd shutdown.Service, spa
 		shutdown:   sd,
 		context:    context.WithoutCancel(ctx),
 		events:     newPublisher(ctx, publisher),
+		running:    make(chan struct{}),
 		containers: map[string]*container{},
 	}
 	sd.RegisterCallback(func(context.Context) error {
