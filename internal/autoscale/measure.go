@@ -13,6 +13,7 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/serving/lending"
 )
 
 // measureEvery is how often the metrics API is asked: as often as the
@@ -54,7 +55,7 @@ func (s *Scaler) measure(ctx context.Context, rev *serving.Revision, metric Metr
 	}
 	requests := map[types.NamespacedName]int64{}
 	for i := range pods.Items {
-		requests[client.ObjectKeyFromObject(&pods.Items[i])] = requestedMillis(&pods.Items[i])
+		requests[client.ObjectKeyFromObject(&pods.Items[i])] = lending.Asks(&pods.Items[i])
 	}
 	metrics := &unstructured.UnstructuredList{}
 	metrics.SetGroupVersionKind(kube.PodMetrics.GroupVersion().WithKind(kube.PodMetrics.Kind + "List"))
@@ -79,11 +80,4 @@ func (s *Scaler) measure(ctx context.Context, rev *serving.Revision, metric Metr
 		use.Measured++
 	}
 	return use, nil
-}
-
-func requestedMillis(pod *corev1.Pod) (sum int64) {
-	for i := range pod.Spec.Containers {
-		sum += pod.Spec.Containers[i].Resources.Requests.Cpu().MilliValue()
-	}
-	return sum
 }

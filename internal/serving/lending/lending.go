@@ -61,6 +61,18 @@ func Lent(pod *corev1.Pod) bool {
 	return true
 }
 
+// Asks is what the pod's containers ask for of the processors, together, while
+// it lends nothing; in thousandths of one.
+func Asks(pod *corev1.Pod) (millis int64) {
+	if noted, lent := pod.Annotations[serving.LentAnnotation]; lent {
+		pod = asking(pod, read(noted))
+	}
+	for _, asks := range requests(pod) {
+		millis += asks.MilliValue()
+	}
+	return millis
+}
+
 // Lend has a pod, for which there is a Lowered one, ask for less. What it asked
 // for is written down first. A pod that was written to in between is left alone:
 // it may have begun to ask for all again.

@@ -57,8 +57,14 @@ func TestLent(t *testing.T) {
 	if !Lent(pod) {
 		t.Error("the node has let go of it")
 	}
+	if got := Asks(pod); got != 300 {
+		t.Errorf("it asks for %dm when it lends nothing, want 300m", got)
+	}
 	pod.Annotations = nil
 	if Lent(pod) {
 		t.Error("nothing was lent")
+	}
+	if got := Asks(pod); got != 30 {
+		t.Errorf("it asks for %dm, want 30m", got)
 	}
 }
