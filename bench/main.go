@@ -34,6 +34,7 @@ import (
 	"redoubt.dev/redoubt/bench/faults"
 	"redoubt.dev/redoubt/bench/footprint"
 	"redoubt.dev/redoubt/bench/gateway"
+	"redoubt.dev/redoubt/bench/io"
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/microvm"
 	"redoubt.dev/redoubt/bench/noisy"
@@ -74,6 +75,7 @@ var suites = []suite{
 	{"startup", "a pod's start through the CRI, every handler", startup.Run},
 	{"overhead", "what a pod takes beside its containers, every handler", overhead.Run},
 	{"pod", "from the API call to the first HTTP answer, every class", pod.Run},
+	{"io", "a file written and read, and data exchanged between pods, every class", io.Run},
 	{"thaw", "what a request waits for a frozen instance, every class", thaw.Run},
 	{"services", "a service's way to ready, and what each takes, among ten and a thousand", services.Run},
 	{"step", "a thousand requests a second onto a service that is frozen, and one that is not there", step.Run},
