@@ -86,7 +86,9 @@ func processor(accelerator vmm.Accelerator) []string {
 	// When the store of translated code is full, QEMU begins anew, with all of
 	// it. 64 MiB hold what a pod's start and its server need; by default QEMU
 	// would take up to a quarter of the host.
-	return []string{"-accel", "tcg,tb-size=64", "-cpu", "max"}
+	// The emulator copies a string of bytes one by one. A processor that does not
+	// promise to be fast at that (ERMS) has kernels and libraries copy words.
+	return []string{"-accel", "tcg,tb-size=64", "-cpu", "max,erms=off,fsrm=off"}
 }
 
 // memory is the machine, a q35 without what a server needs, and its memory: a
