@@ -8,6 +8,7 @@
 // load one, once.
 'use strict';
 
+const { isUtf8 } = require('buffer');
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
@@ -17,6 +18,7 @@ const env = process.env;
 const folder = env.FUNC_FOLDER || '/kubeless';
 const port = Number(env.FUNC_PORT || 8080);
 const maxAnswer = 64 * 1024 * 1024;
+const plain = 'text/plain; charset=utf-8';
 const eventType = 'application/cloudevents+json'; // a CloudEvent in structured mode
 let settings;
 let context;
@@ -58,11 +60,14 @@ function load() {
   return handler;
 }
 
+// encode makes the body and content type of what a function returned. Text stays
+// text until it is sent: a small buffer goes to another thread with all of the
+// memory that it is a piece of.
 function encode(result) {
-  if (result === undefined || result === null) return { kind: 'text/plain; charset=utf-8', body: Buffer.alloc(0) };
+  if (result === undefined || result === null) return { kind: plain, body: '' };
   if (result instanceof Uint8Array) return { kind: 'application/octet-stream', body: Buffer.from(result) };
-  if (typeof result === 'string') return { kind: 'text/plain; charset=utf-8', body: Buffer.from(result) };
-  return { kind: isEvent(result) ? eventType : 'application/json', body: Buffer.from(JSON.stringify(result)) };
+  if (typeof result === 'string') return { kind: plain, body: result };
+  return { kind: isEvent(result) ? eventType : 'application/json', body: JSON.stringify(result) };
 }
 
 function isEvent(result) {
@@ -70,7 +75,7 @@ function isEvent(result) {
 }
 
 function bounded(answer) {
-  if (answer.body.length <= maxAnswer) return { status: 200, ...answer };
+  if (Buffer.byteLength(answer.body) <= maxAnswer) return { status: 200, ...answer };
   return problem(500, `the function's answer is larger than ${maxAnswer / 1024 / 1024} MiB`);
 }
 
@@ -98,13 +103,13 @@ function runFunction() {
   }
   parentPort.postMessage({ loaded: true, problem });
   parentPort.on('message', async ({ id, event }) => {
-    if (problem) return parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(problem + '\n') });
+    if (problem) return parentPort.postMessage({ id, status: 500, kind: plain, body: problem + '\n' });
     if (event.data instanceof Uint8Array) event.data = Buffer.from(event.data);
     try {
       parentPort.postMessage({ id, ...bounded(encode(await handler(event, context))) });
     } catch (e) {
       console.error(e);
-      parentPort.postMessage({ id, status: 500, kind: 'text/plain; charset=utf-8', body: Buffer.from(`the function failed: ${e}\n`) });
+      parentPort.postMessage({ id, status: 500, kind: plain, body: `the function failed: ${e}\n` });
     }
   });
 }
@@ -144,7 +149,7 @@ function failAll(of, message) {
 }
 
 function problem(status, message) {
-  return { status, kind: 'text/plain; charset=utf-8', body: Buffer.from(message + '\n') };
+  return { status, kind: plain, body: message + '\n' };
 }
 
 function call(event) {
@@ -239,7 +244,7 @@ function readBody(req) {
 function eventOf(req, body) {
   let data = body;
   const text = body.toString('utf8');
-  if (Buffer.from(text, 'utf8').equals(body)) data = text; // otherwise the function gets the bytes
+  if (isUtf8(body)) data = text; // otherwise the function gets the bytes
   const kind = (req.headers['content-type'] || '').split(';')[0].trim();
   if ((kind === 'application/json' || kind === eventType) && text) data = JSON.parse(text);
   const header = (name, attribute) => req.headers[name] || req.headers[attribute] || ''; // Kubeless's, or else a CloudEvent's
@@ -281,11 +286,11 @@ async function serve(req, res) {
   const answer = await run(req).catch((e) => problem(400, `the request cannot be read: ${e.message}`));
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   record(req.method, seconds, answer.status >= 400);
-  const body = Buffer.from(answer.body);
+  const body = typeof answer.body === 'string' ? answer.body : Buffer.from(answer.body);
   const line = { method: req.method, path: req.url, status: answer.status, seconds, id: req.headers['x-request-id'] || '' };
-  if (answer.status >= 400) line.error = body.toString('utf8').trim().slice(0, 1000);
+  if (answer.status >= 400) line.error = body.toString().trim().slice(0, 1000);
   console.log(JSON.stringify(line));
-  res.writeHead(answer.status, { 'Content-Type': answer.kind, 'Content-Length': body.length });
+  res.writeHead(answer.status, { 'Content-Type': answer.kind, 'Content-Length': Buffer.byteLength(body) });
   res.end(req.method === 'HEAD' ? undefined : body);
 }
 
