@@ -36,7 +36,7 @@ var (
 		{"DNS settings", "grep -c 'search .*more.example' /etc/resolv.conf; grep -o ndots:3 /etc/resolv.conf", "1\nndots:3"},
 		{"sysctl", "cat /proc/sys/net/ipv4/ip_unprivileged_port_start", "80"},
 		{"memory limit", "cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes", "100663296"},
-		{"processor limit", "cat /sys/fs/cgroup/cpu.max 2>/dev/null || echo $(cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us)", "4000 20000"},
+		{"processor limit", "cat /sys/fs/cgroup/cpu.max 2>/dev/null || echo $(cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us)", "20000 100000"},
 		{"shared memory", "echo z > /dev/shm/z; cat /dev/shm/z; grep ' /dev/shm ' /proc/mounts | cut -d' ' -f3", "z\ntmpfs"},
 		{"standard devices", "ls -d /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; echo x > /dev/null && echo written", "/dev/full\n/dev/null\n/dev/random\n/dev/tty\n/dev/urandom\n/dev/zero\nwritten"},
 		{"own processes only", "ls -d /proc/[0-9]* | wc -l | grep -c '^[1-9]$'; tr '\\0' ' ' < /proc/1/cmdline", "1\nsleep 3600"},

@@ -52,7 +52,7 @@ func TestMachinesAreResized(t *testing.T) {
 		})
 	}
 	resize("1500m", "512Mi")
-	becomes("the container may use more", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max", "536870912\n30000 20000")
+	becomes("the container may use more", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max", "536870912\n150000 100000")
 	becomes("the pod has more processors", "nproc", strconv.Itoa(min(2, runtime.NumCPU())))
 	platform.Eventually(t, "the machine has more memory", func() error {
 		if now := total(); now < before+256 {
@@ -65,7 +65,7 @@ func TestMachinesAreResized(t *testing.T) {
 		t.Errorf("the use of 300 MiB ended with %s", got)
 	}
 	resize("500m", "128Mi")
-	becomes("the container may use less", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max", "134217728\n10000 20000")
+	becomes("the container may use less", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max", "134217728\n50000 100000")
 	becomes("the container goes on", "nproc; cat /proc/sys/kernel/random/boot_id; ls /kept", began+"\n/kept")
 	platform.Eventually(t, "the machine has less memory", func() error {
 		if now := total(); now > before+64 {

@@ -24,9 +24,9 @@ const (
 	// pause is the time between two requests, length how long they go on.
 	pause, length = 5 * time.Millisecond, 3 * time.Second
 	rounds        = 5
-	// calm is what the node has to clean up after a flood, rising what a flood
-	// has to rise.
-	calm, rising = 4 * time.Second, 2 * time.Second
+	// calm is what the node has to clean up after a flood, when its pods have gone;
+	// rising what a flood has to rise.
+	calm, rising = 2 * time.Second, 4 * time.Second
 	// patience is how long an instance may take to be there, or a pod to go.
 	patience = 2 * time.Minute
 )
@@ -65,7 +65,7 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 
 // inSilence listens when the flood before has gone.
 func (t *town) inSilence(ctx context.Context) (times []float64, err error) {
-	if err := pass(ctx, calm); err != nil {
+	if err := errors.Join(t.eventually(ctx, "end of the flood before", func() error { return t.rests(ctx) }), pass(ctx, calm)); err != nil {
 		return nil, err
 	}
 	return t.listen(ctx)

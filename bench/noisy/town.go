@@ -151,6 +151,18 @@ func (t *town) run(ctx context.Context, script string) (end func() error, err er
 	}, err
 }
 
+// rests says that the noisy tenant has no pod but the one that always runs.
+func (t *town) rests(ctx context.Context) error {
+	var pods corev1.PodList
+	if err := t.cluster.List(ctx, &pods, client.InNamespace(noisy)); err != nil {
+		return err
+	}
+	if n := len(pods.Items); n > 1 {
+		return fmt.Errorf("it has %d pods", n)
+	}
+	return nil
+}
+
 // request asks a tenant's service, and says how long it took in milliseconds.
 func (t *town) request(ctx context.Context, tenant, name string) (float64, error) {
 	took, err := t.platform.Request(ctx, t.http, tenant, name)

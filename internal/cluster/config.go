@@ -66,12 +66,6 @@ func (b *boot) writeAuthentication() error {
 // to evict pods.
 const fullDisk = "5%"
 
-// quotaPeriod is how often a pod's limit of processors begins anew. The kubelet's
-// default is 100ms: pods that use up their limits leave the others two tenths of
-// a second at a time to wait. A limit below 50m counts as 50m: the kernel grants
-// no less than a millisecond.
-const quotaPeriod = "20ms"
-
 func (b *boot) writeKubelet() error {
 	return b.writeJSON("kubelet.json", map[string]any{
 		"apiVersion":               "kubelet.config.k8s.io/v1beta1",
@@ -85,7 +79,6 @@ func (b *boot) writeKubelet() error {
 		"authorization":            map[string]any{"mode": "Webhook"},
 		"containerRuntimeEndpoint": "unix://" + b.inst.ContainerdSocket(),
 		"cgroupDriver":             "cgroupfs",
-		"cpuCFSQuotaPeriod":        quotaPeriod,
 		"cgroupRoot":               "/" + b.inst.ID(),
 		"failCgroupV1":             false,
 		"failSwapOn":               false,
