@@ -25,7 +25,7 @@ const (
 	pause, length = 5 * time.Millisecond, 3 * time.Second
 	rounds        = 5
 	// calm is what the node has to clean up after a flood, when its pods have gone;
-	// rising what a flood has to rise.
+	// rising what a flood of a pod's has to rise.
 	calm, rising = 2 * time.Second, 4 * time.Second
 	// patience is how long an instance may take to be there, or a pod to go.
 	patience = 2 * time.Minute
@@ -78,8 +78,10 @@ func (t *town) beside(ctx context.Context, f flood) (times []float64, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	if err := pass(ctx, rising); err != nil {
-		return nil, err
+	if f.wave == nil { // cold starts, of all, are over when they have begun
+		if err := pass(ctx, rising); err != nil {
+			return nil, err
+		}
 	}
 	return t.listen(ctx)
 }
