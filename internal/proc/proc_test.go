@@ -16,7 +16,11 @@ func TestReadsWhatTheKernelSays(t *testing.T) {
 	if want := (Times{Parent: 7, Own: 2 * time.Second, Children: 300 * time.Millisecond}); err != nil || times != want {
 		t.Errorf("%+v, %v; want %+v", times, err, want)
 	}
-	for _, short := range []string{"", "42 (a) S 1", "42 (a) S x 1 1 1 1 1 1 1 1 1 1 1 1 1 1"} {
+	times, err = parseTimes("7 (a ) (b)) S 1 7 7 0 -1 4194560 1 0 0 0 1 0 0 0 20 0 9 0 5")
+	if want := (Times{Parent: 1, Own: 10 * time.Millisecond}); err != nil || times != want {
+		t.Errorf("%+v, %v; want %+v", times, err, want)
+	}
+	for _, short := range []string{"", "7 (x", "42 (a) S 1", "7 (x) S 1 7 7 0 -1 4194560 1 0 0 0 much 1 0 0 20 0", "42 (a) S x 1 1 1 1 1 1 1 1 1 1 1 1 1 1"} {
 		if _, err := parseTimes(short); err == nil {
 			t.Errorf("%q is taken", short)
 		}

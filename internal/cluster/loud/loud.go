@@ -9,13 +9,18 @@
 package loud
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/proc"
 )
 
 // Group is where loud shims are, beside the group that all shims begin in.
@@ -101,8 +106,18 @@ func (w *watch) place(pid int, at string, loud bool) error {
 	if at == belongs {
 		return nil
 	}
-	if err := w.tree.Add(belongs, pid); err != nil && running(pid) {
+	if err := w.tree.Add(belongs, pid); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("hold back what a pod writes: %w", err)
 	}
 	return nil
+}
+
+// shimTime is what a shim has used of a processor; another process is none.
+func shimTime(pid int) (used time.Duration, ok bool) {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if !bytes.HasPrefix(name, []byte("containerd-shim")) { // it is cut at 15 characters
+		return 0, false
+	}
+	times, err := proc.TimesOf(pid)
+	return times.Own, err == nil
 }

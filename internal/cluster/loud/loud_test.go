@@ -37,19 +37,3 @@ func ms(values ...int) []time.Duration {
 	}
 	return times
 }
-
-func TestParseStat(t *testing.T) {
-	for line, want := range map[string]time.Duration{
-		"7 (containerd-shim) S 1 7 7 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 9 0 5": 420 * time.Millisecond,
-		"7 (a ) (b)) S 1 7 7 0 -1 4194560 1 0 0 0 1 0 0 0 20 0 9 0 5":           10 * time.Millisecond,
-	} {
-		if got, ok := parseStat([]byte(line)); !ok || got != want {
-			t.Errorf("%q: %v, %v; want %v", line, got, ok, want)
-		}
-	}
-	for _, line := range []string{"", "7 (x", "7 (x) S 1", "7 (x) S 1 7 7 0 -1 4194560 1 0 0 0 much 1 0"} {
-		if got, ok := parseStat([]byte(line)); ok {
-			t.Errorf("%q: %v", line, got)
-		}
-	}
-}
