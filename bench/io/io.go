@@ -86,11 +86,11 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 // once has the first pod of a class do everything, the second be its peer.
 func (m *pods) once(ctx context.Context, class string) (map[string]float64, error) {
 	first, second := m.of[class][0], m.of[class][1]
-	files, err := first.ask(ctx, m.platform.Inst.NetNS(), "/files")
+	files, err := first.ask(ctx, m.platform, "/files")
 	if err != nil {
 		return nil, err
 	}
-	network, err := first.ask(ctx, m.platform.Inst.NetNS(), "/network?peer="+url.QueryEscape(second.address))
+	network, err := first.ask(ctx, m.platform, "/network?peer="+url.QueryEscape(second.address))
 	maps.Copy(files, network)
 	return files, err
 }

@@ -41,7 +41,7 @@ func (m *pods) add(ctx context.Context, class string, count int) error {
 	defer cancel()
 	client := m.platform.Cluster.CoreV1().Pods(namespace)
 	for range count {
-		made, err := client.Create(ctx, newPod(class), metav1.CreateOptions{})
+		made, err := client.Create(ctx, platform.NewPod(class, worker.Name), metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("make pod: %w", err)
 		}
@@ -53,20 +53,6 @@ func (m *pods) add(ctx context.Context, class string, count int) error {
 		}
 	}
 	return nil
-}
-
-func newPod(class string) *corev1.Pod {
-	no, grace := false, int64(0)
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-io-"},
-		Spec: corev1.PodSpec{
-			RuntimeClassName:              &class,
-			AutomountServiceAccountToken:  &no,
-			EnableServiceLinks:            &no,
-			TerminationGracePeriodSeconds: &grace,
-			Containers:                    []corev1.Container{{Name: "worker", Image: worker.Name, ImagePullPolicy: corev1.PullNever}},
-		},
-	}
 }
 
 // await waits until the pod runs and its server answers.
@@ -88,20 +74,14 @@ func (p *pod) await(ctx context.Context, of *platform.Platform) error {
 }
 
 // ask has the worker do something and returns what it took, in milliseconds.
-func (p *pod) ask(ctx context.Context, ns, what string) (map[string]float64, error) {
+func (p *pod) ask(ctx context.Context, of *platform.Platform, what string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return netns.Dial(ctx, ns, network, address)
-		},
-	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(p.address, port)+what, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := client.Do(req)
+	resp, err := of.Inside().Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask pod %s: %w", p.name, err)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"redoubt.dev/redoubt/bench/measure"
 	"redoubt.dev/redoubt/bench/platform"
-	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/image"
 )
 
@@ -68,7 +67,7 @@ func once(ctx context.Context, p *platform.Platform, class string) (took time.Du
 	defer cancel()
 	pods := p.Cluster.CoreV1().Pods(namespace)
 	began := time.Now()
-	made, err := pods.Create(ctx, newPod(class), metav1.CreateOptions{})
+	made, err := pods.Create(ctx, platform.NewPod(class, server.Name), metav1.CreateOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("make pod: %w", err)
 	}
@@ -77,24 +76,10 @@ func once(ctx context.Context, p *platform.Platform, class string) (took time.Du
 	if err != nil {
 		return 0, err
 	}
-	if err := answer(ctx, p.Inst.NetNS(), net.JoinHostPort(ip, port)); err != nil {
+	if err := answer(ctx, p.Inside(), net.JoinHostPort(ip, port)); err != nil {
 		return 0, err
 	}
 	return time.Since(began), nil
-}
-
-func newPod(class string) *corev1.Pod {
-	no, grace := false, int64(0)
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-"},
-		Spec: corev1.PodSpec{
-			RuntimeClassName:              &class,
-			AutomountServiceAccountToken:  &no,
-			EnableServiceLinks:            &no,
-			TerminationGracePeriodSeconds: &grace,
-			Containers:                    []corev1.Container{{Name: "app", Image: server.Name, ImagePullPolicy: corev1.PullNever}},
-		},
-	}
 }
 
 // address waits until the pod has one.
@@ -116,14 +101,8 @@ func address(ctx context.Context, p *platform.Platform, pod *corev1.Pod) (string
 }
 
 // answer asks until the server inside does.
-func answer(ctx context.Context, ns, address string) error {
+func answer(ctx context.Context, client *http.Client, address string) error {
 	const pause = 2 * time.Millisecond
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return netns.Dial(ctx, ns, network, address)
-		},
-	}}
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address, nil)
 		if err != nil {
