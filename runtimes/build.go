@@ -95,19 +95,6 @@ func (r Runtime) Builds() *Build {
 // it is the folder of the function's image that they become.
 const SourceFolder = "/kubeless"
 
-// Variables that tell a build to unpack the function's source, whose parts are
-// files of PartsFolder that sort in their order.
-const (
-	// SourceForm is how the source is packed (source.Form).
-	SourceForm = "FUNC_SOURCE_FORM"
-	// SourceChecksum is sha256: and the digest of all parts.
-	SourceChecksum = "FUNC_SOURCE_CHECKSUM"
-	// SourceMain is the file that it must have.
-	SourceMain = "FUNC_SOURCE_MAIN"
-	// PartsFolder is where the parts are.
-	PartsFolder = "/parts"
-)
-
 // SDK is the module that functions in Go are written against, by the paths in it.
 func SDK() (map[string][]byte, error) {
 	sources, err := read("go/functions/*.go")

@@ -19,14 +19,11 @@ import (
 	"redoubt.dev/redoubt/runtimes/source"
 )
 
-// maxArchive is what all parts of a source take, in bytes.
-const maxArchive = kubeless.MaxParts * kubeless.MaxPart
-
 // inParts lets fn name the parts of an archive, by what is in it.
 func inParts(fn *kubeless.Function, form source.Form, archive []byte) error {
 	switch {
-	case len(archive) > maxArchive:
-		return fmt.Errorf("its archive has %d bytes, and no more than %d are taken; make an image of it and name that with --runtime-image", len(archive), maxArchive)
+	case len(archive) > source.MaxArchive:
+		return fmt.Errorf("its archive has %d bytes, and no more than %d are taken; make an image of it and name that with --runtime-image", len(archive), source.MaxArchive)
 	case fn.Spec.Deps != "":
 		return errors.New("--dependencies is for sources of less than 1 MB; put the file into the source's folder")
 	}

@@ -216,14 +216,14 @@ func (f *functionFlags) fetch(cmd *cobra.Command) ([]byte, error) {
 }
 
 func readBounded(in io.Reader, name string) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(in, maxArchive+1))
+	data, err := io.ReadAll(io.LimitReader(in, source.MaxArchive+1))
 	switch {
 	case err != nil:
 		return nil, err
 	case len(data) == 0:
 		return nil, fmt.Errorf("%s is empty", name)
-	case len(data) > maxArchive:
-		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have; make an image of it and name that with --runtime-image", name, maxArchive)
+	case len(data) > source.MaxArchive:
+		return nil, fmt.Errorf("%s has more than the %d bytes that a function's source may have; make an image of it and name that with --runtime-image", name, source.MaxArchive)
 	}
 	return data, nil
 }

@@ -141,7 +141,7 @@ func TestSourceIsRefused(t *testing.T) {
 		args        []string
 	}{
 		"nothing":             {"", "is empty", []string{"-f", "-"}},
-		"too much":            {strings.Repeat("x", maxArchive+1), "more than the 32000000 bytes", []string{"-f", "-"}},
+		"too much":            {strings.Repeat("x", source.MaxArchive+1), "more than the 32000000 bytes", []string{"-f", "-"}},
 		"too much unpacked":   {bomb(t), "more than the 64000000 bytes", []string{"-f", "-"}},
 		"much, with others":   {strings.Repeat("#", 2_000_000), "put the file into", []string{"-f", "-", "-d", filepath.Join(dir, "other.py")}},
 		"another checksum":    {greeting + "#", "not the " + sum, []string{"-f", "-", "--checksum=" + sum}},

@@ -17,7 +17,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
-	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 const (
@@ -156,7 +156,7 @@ func buildPod(fn *kubeless.Function, p *plan, code code) *corev1.Pod {
 	volumes, mounts := code.volumes(), code.mounts()
 	if code.parts != nil {
 		volumes = []corev1.Volume{code.parts.volume()}
-		mounts = []corev1.VolumeMount{{Name: SourceVolume, MountPath: runtimes.PartsFolder, ReadOnly: true}}
+		mounts = []corev1.VolumeMount{{Name: SourceVolume, MountPath: source.PartsFolder, ReadOnly: true}}
 	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{

@@ -9,6 +9,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // parts are a source that is above what a Function takes: an archive in ConfigMaps
@@ -59,8 +60,8 @@ func (p *parts) env() []corev1.EnvVar {
 		return nil
 	}
 	return []corev1.EnvVar{
-		{Name: runtimes.SourceForm, Value: p.form},
-		{Name: runtimes.SourceChecksum, Value: p.checksum},
-		{Name: runtimes.SourceMain, Value: p.main},
+		{Name: source.FormVariable, Value: p.form},
+		{Name: source.ChecksumVariable, Value: p.checksum},
+		{Name: source.MainVariable, Value: p.main},
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/runtimes"
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 // large is a function whose source is in two ConfigMaps, changed.
@@ -16,6 +17,13 @@ func large(change func(fn *kubeless.Function)) *kubeless.Function {
 		fn.Spec.Checksum = "sha256:" + strings.Repeat("0", 64)
 		change(fn)
 	})
+}
+
+// What fits into a function's ConfigMaps is what a build takes.
+func TestPartsHoldTheLongestArchive(t *testing.T) {
+	if all := kubeless.MaxParts * kubeless.MaxPart; all != source.MaxArchive {
+		t.Errorf("the parts hold %d bytes, and an archive has up to %d", all, source.MaxArchive)
+	}
 }
 
 // The build of a large source reads its parts in their order, whatever their
@@ -33,7 +41,7 @@ func TestALargeSourceIsBuilt(t *testing.T) {
 		for _, e := range pod.Spec.Containers[0].Env {
 			env[e.Name] = e.Value
 		}
-		if pod.Spec.Containers[0].Image != image || env[runtimes.SourceForm] != "zip" || env[runtimes.SourceChecksum] != fn.Spec.Checksum || env[runtimes.SourceMain] != "app"+lang.Extension {
+		if pod.Spec.Containers[0].Image != image || env[source.FormVariable] != "zip" || env[source.ChecksumVariable] != fn.Spec.Checksum || env[source.MainVariable] != "app"+lang.Extension {
 			t.Errorf("%s is built in %s with %v", runtime, pod.Spec.Containers[0].Image, env)
 		}
 		if run.Containers[0].Image != "made" || len(run.Volumes) != 0 || len(run.Containers[0].VolumeMounts) != 0 {

@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"redoubt.dev/redoubt/runtimes/source"
 )
 
 const (
@@ -36,7 +38,7 @@ func main() {
 }
 
 func run() error {
-	if err := unpack(parts, filepath.Join(folder, unpacked)); err != nil {
+	if err := unpack(source.PartsFolder, filepath.Join(folder, unpacked)); err != nil {
 		return fmt.Errorf("the source cannot be unpacked: %w", err)
 	}
 	if _, err := os.Stat(script); errors.Is(err, fs.ErrNotExist) {

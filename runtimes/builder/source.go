@@ -12,19 +12,13 @@ import (
 	"redoubt.dev/redoubt/runtimes/source"
 )
 
-const (
-	// parts is the folder with the parts of an archive, which sort in their order.
-	parts = "/parts"
-	// unpacked is the folder of folder that its files get into.
-	unpacked = "source"
-	// most is the longest archive, in bytes.
-	most = 32_000_000
-)
+// unpacked is the folder of folder that a source's files get into.
+const unpacked = "source"
 
 // unpack unpacks the source where it comes in parts, from one folder to another,
 // for the script to find.
 func unpack(parts, to string) error {
-	form := source.Form(os.Getenv("FUNC_SOURCE_FORM"))
+	form := source.Form(os.Getenv(source.FormVariable))
 	if form == source.Plain {
 		return nil
 	}
@@ -33,10 +27,10 @@ func unpack(parts, to string) error {
 		return err
 	}
 	sum := sha256.Sum256(data)
-	if got, want := "sha256:"+hex.EncodeToString(sum[:]), os.Getenv("FUNC_SOURCE_CHECKSUM"); got != want {
+	if got, want := "sha256:"+hex.EncodeToString(sum[:]), os.Getenv(source.ChecksumVariable); got != want {
 		return fmt.Errorf("its parts have the checksum %s together, not the %s of spec.checksum; deploy it again", got, want)
 	}
-	files, err := source.Files(form, data, os.Getenv("FUNC_SOURCE_MAIN"), source.Large)
+	files, err := source.Files(form, data, os.Getenv(source.MainVariable), source.Large)
 	if err != nil {
 		return err
 	}
@@ -62,8 +56,8 @@ func join(dir string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if all.Len()+len(data) > most {
-			return nil, fmt.Errorf("its parts have more than %d bytes together", most)
+		if all.Len()+len(data) > source.MaxArchive {
+			return nil, fmt.Errorf("its parts have more than %d bytes together", source.MaxArchive)
 		}
 		all.Write(data)
 	}

@@ -44,7 +44,7 @@ func TestPartsAreUnpacked(t *testing.T) {
 		"deploy it again":     {"zip", digest, "app.py", archive[1:]},
 		"no other.py":         {"zip", digest, "other.py", archive},
 		"no form of a source": {"rar", digest, "app.py", archive},
-		"more than 32000000":  {"zip", digest, "app.py", make([]byte, most+1)},
+		"more than 32000000":  {"zip", digest, "app.py", make([]byte, source.MaxArchive+1)},
 	} {
 		t.Setenv("FUNC_SOURCE_FORM", tc.form)
 		t.Setenv("FUNC_SOURCE_CHECKSUM", tc.checksum)
