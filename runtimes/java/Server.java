@@ -1,10 +1,10 @@
 // Runs one Java function behind HTTP.
 //
 // Java runs this file as it is (java Server.java), and this file compiles the
-// function's when it starts. Every call has a thread for itself: calls are
-// parallel, one that runs past its time is answered for and stopped, and
-// System.exit ends only the call. A thread that cannot be stopped ends the
-// server, which the node starts anew.
+// function's when it starts. The thread that reads a request makes its call and
+// answers it: calls are parallel, one that runs past its time is answered for by
+// another thread and stopped, and System.exit ends only the call. A thread that
+// cannot be stopped ends the server, which the node starts anew.
 package io.kubeless;
 
 import com.sun.net.httpserver.HttpExchange;
@@ -14,7 +14,6 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
-import java.io.StringWriter;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
@@ -29,14 +28,12 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import javax.tools.Diagnostic;
 import javax.tools.DiagnosticCollector;
@@ -75,6 +72,7 @@ public class Server {
     private final Function function;
     private final Problem problem;
     private final Counters counters = new Counters();
+    private final Deadlines deadlines = new Deadlines();
     private final FileOutputStream log = new FileOutputStream(FileDescriptor.out);
 
     Server() {
@@ -89,6 +87,7 @@ public class Server {
         }
         function = loaded;
         problem = failed;
+        deadlines.start();
     }
 
     /** Makes System.exit an exception of the call, where this Java still can. */
@@ -111,38 +110,45 @@ public class Server {
     }
 
     void serve(HttpExchange x) throws IOException {
-        try (x) {
-            String path = x.getRequestURI().getRawPath();
-            if ("/healthz".equals(path)) {
-                // A function that cannot be loaded still answers its callers,
-                // with the reason: it is healthy, and whoever deploys it is
-                // told.
-                answer(x, Answer.text(200, problem == null ? "OK" : "problem: " + problem.getMessage()));
-                return;
-            }
-            if ("/metrics".equals(path)) {
-                answer(x, Answer.text(200, counters.text()));
-                return;
-            }
-            long started = System.nanoTime();
-            Answer a = run(x);
-            double seconds = (System.nanoTime() - started) / 1e9;
-            counters.record(x.getRequestMethod(), seconds, a.status >= 400);
-            record(x, a, seconds);
-            answer(x, a);
+        String path = x.getRequestURI().getRawPath();
+        if ("/healthz".equals(path)) {
+            // A function that cannot be loaded still answers its callers, with
+            // the reason: it is healthy, and whoever deploys it is told.
+            answer(x, Answer.text(200, problem == null ? "OK" : "problem: " + problem.getMessage()));
+        } else if ("/metrics".equals(path)) {
+            answer(x, Answer.text(200, counters.text()));
+        } else {
+            run(x, System.nanoTime());
         }
     }
 
-    private Answer run(HttpExchange x) throws IOException {
+    private void run(HttpExchange x, long started) throws IOException {
+        Answer a;
         try {
             if (problem != null) {
                 throw problem;
             }
-            Object result = function.call(event(x));
-            return Answer.of(result);
+            Event event = event(x);
+            Call call = new Call(() -> finish(x, started, Answer.of(
+                new Problem(408, "the function did not answer within " + TIMEOUT + " seconds and was stopped"))));
+            deadlines.add(call);
+            Object result = function.call(event);
+            if (!deadlines.remove(call)) {
+                return; // it has been answered
+            }
+            a = result instanceof Throwable ? Answer.of(Function.failure((Throwable) result)) : Answer.of(result);
         } catch (Problem p) {
-            return Answer.text(p.status, p.getMessage() + "\n");
+            a = Answer.of(p);
         }
+        finish(x, started, a);
+    }
+
+    /** Counts, logs and answers a request. */
+    private void finish(HttpExchange x, long started, Answer a) throws IOException {
+        double seconds = (System.nanoTime() - started) / 1e9;
+        counters.record(x.getRequestMethod(), seconds, a.status >= 400);
+        record(x, a, seconds);
+        answer(x, a);
     }
 
     private static Event event(HttpExchange x) throws IOException, Problem {
@@ -154,46 +160,47 @@ public class Server {
             x.getResponseHeaders().set("Connection", "close");
             throw new Problem(413, "the body is larger than " + (MAX_BODY >> 20) + " MiB");
         }
+        boolean json = isJson(Event.header(x, "Content-Type"));
         String text = null; // where it is no text, the function has the bytes
         try {
-            text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(body)).toString();
+            text = body.length == 0 ? "" : StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(body)).toString();
         } catch (CharacterCodingException e) {
-            if (isJson(x)) {
+            if (json) {
                 throw new Problem(400, "the body is not the JSON that its content type says: it is not UTF-8");
             }
         }
-        if (isJson(x) && !text.isEmpty()) {
+        if (json && !text.isEmpty()) {
             Json.check(text);
         }
         return new Event(x, text, body);
     }
 
-    private static boolean isJson(HttpExchange x) {
-        String kind = Event.header(x, "Content-Type").split(";")[0].trim();
-        return kind.equals("application/json") || kind.equals(EVENT);
+    private static boolean isJson(String kind) {
+        return kind.startsWith("application/") && List.of("application/json", EVENT).contains(kind.split(";")[0].trim());
     }
 
     private static void answer(HttpExchange x, Answer a) throws IOException {
-        x.getResponseHeaders().set("Content-Type", a.kind);
-        boolean bodiless = x.getRequestMethod().equals("HEAD") || a.body.length == 0;
-        x.sendResponseHeaders(a.status, bodiless ? -1 : a.body.length);
-        if (!bodiless) {
-            x.getResponseBody().write(a.body);
+        try (x) {
+            x.getResponseHeaders().set("Content-Type", a.kind);
+            boolean bodiless = x.getRequestMethod().equals("HEAD") || a.body.length == 0;
+            x.sendResponseHeaders(a.status, bodiless ? -1 : a.body.length);
+            if (!bodiless) {
+                x.getResponseBody().write(a.body);
+            }
         }
     }
 
     private void record(HttpExchange x, Answer a, double seconds) throws IOException {
-        Map<String, Object> line = new TreeMap<>();
-        line.put("method", x.getRequestMethod());
-        line.put("path", x.getRequestURI().toString());
-        line.put("status", a.status);
-        line.put("seconds", Math.round(seconds * 1e6) / 1e6);
-        line.put("id", Event.header(x, "X-Request-Id"));
+        StringBuilder line = new StringBuilder(256).append("{\"method\":");
+        Json.quote(line, x.getRequestMethod());
+        Json.quote(line.append(",\"path\":"), x.getRequestURI().toString());
+        Json.quote(line.append(",\"id\":"), Event.header(x, "X-Request-Id"));
+        line.append(",\"status\":").append(a.status).append(",\"seconds\":").append(Math.round(seconds * 1e6) / 1e6);
         if (a.status >= 400) {
             String error = new String(a.body, StandardCharsets.UTF_8).strip();
-            line.put("error", error.substring(0, Math.min(error.length(), 1000)));
+            Json.quote(line.append(",\"error\":"), error.substring(0, Math.min(error.length(), 1000)));
         }
-        log.write((Json.encode(line) + "\n").getBytes(StandardCharsets.UTF_8));
+        log.write(line.append("}\n").toString().getBytes(StandardCharsets.UTF_8));
     }
 }
 
@@ -220,6 +227,10 @@ class Answer {
 
     static Answer text(int status, String text) {
         return new Answer(status, Server.TEXT, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    static Answer of(Problem p) {
+        return text(p.status, p.getMessage() + "\n");
     }
 
     /** What a function's result becomes. */
@@ -325,97 +336,129 @@ class Function {
             : name + " has no function " + Server.HANDLER + "; " + form);
     }
 
-    private final ExecutorService threads = Executors.newCachedThreadPool(task -> {
-        Thread thread = new Thread(task, "call");
-        thread.setDaemon(true);
-        return thread;
-    });
-
-    /** Runs one call in a thread that no other call has at the same time. */
-    Object call(Event event) throws Problem {
-        CompletableFuture<Object> result = new CompletableFuture<>();
-        AtomicReference<Thread> thread = new AtomicReference<>();
-        threads.execute(() -> {
-            thread.set(Thread.currentThread());
-            Object value = null;
-            Throwable failed = null;
-            try {
-                value = method.invoke(instance, event, Server.CONTEXT);
-            } catch (InvocationTargetException e) {
-                failed = e.getCause();
-            } catch (Throwable e) {
-                failed = e;
-            }
-            synchronized (result) { // once it is over, the thread is not stopped any more
-                if (failed == null) {
-                    result.complete(value);
-                } else {
-                    result.completeExceptionally(failed);
-                }
-            }
-        });
+    /** Makes one call; returns its result, or what it threw. */
+    Object call(Event event) {
         try {
-            return result.get(Server.TIMEOUT, TimeUnit.SECONDS);
-        } catch (TimeoutException e) {
-            stop(thread.get(), result);
-            throw new Problem(408, "the function did not answer within " + Server.TIMEOUT + " seconds and was stopped");
-        } catch (InterruptedException e) {
-            throw new Problem(500, "the call was interrupted");
-        } catch (ExecutionException e) {
-            throw failure(e.getCause());
+            return method.invoke(instance, event, Server.CONTEXT);
+        } catch (InvocationTargetException e) {
+            return e.getCause();
+        } catch (Throwable e) {
+            return e;
         }
     }
 
-    private static Problem failure(Throwable cause) {
+    /** What is said of a call that threw something. */
+    static Problem failure(Throwable cause) {
         if (cause instanceof SecurityException && "exit".equals(cause.getMessage())) {
             return new Problem(500, "the function ended its process instead of returning: the call is without an answer");
         }
         cause.printStackTrace();
         return new Problem(500, "the function failed: " + cause);
     }
+}
 
-    /** Stops a thread by asking, then by force; else nothing but an end helps. */
+/** A call that runs in the thread that has made it. */
+class Call {
+    /** Answers for a call. */
+    interface Answering {
+        void answer() throws IOException;
+    }
+
+    final long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(Server.TIMEOUT);
+    private final Thread thread = Thread.currentThread();
+    private final Answering answering;
+    private boolean late, over;
+
+    Call(Answering answering) {
+        this.answering = answering;
+    }
+
+    /** Notes that it is over; says whether it was in time, and is to be answered. */
+    synchronized boolean end() {
+        over = true;
+        notifyAll();
+        return !late;
+    }
+
+    /** Answers for it, unless it is over, and stops its thread: by asking, then by force; else nothing but an end helps. */
     @SuppressWarnings({"removal", "deprecation"})
-    private static void stop(Thread thread, CompletableFuture<Object> result) {
-        Thread stopper = new Thread(() -> {
-            try {
-                signal(result, thread::interrupt);
-                ended(result, 200);
-                signal(result, thread::stop);
-                ended(result, 1000);
-            } catch (InterruptedException | UnsupportedOperationException e) {
-                // Found out below.
+    void stop() {
+        synchronized (this) {
+            if (over) {
+                return;
             }
-            if (!result.isDone()) {
-                System.err.println("a call that ran past its time cannot be stopped: the server ends, to be started anew");
-                halt();
-            }
-        }, "stopper");
-        stopper.setDaemon(true);
-        stopper.start();
-    }
-
-    /** Does something to the thread of a call while it has that call. */
-    private static void signal(CompletableFuture<Object> result, Runnable what) {
-        synchronized (result) {
-            if (!result.isDone()) {
-                what.run();
-            }
+            late = true;
         }
-    }
-
-    private static void ended(CompletableFuture<Object> result, long milliseconds) throws InterruptedException {
         try {
-            result.get(milliseconds, TimeUnit.MILLISECONDS);
-        } catch (ExecutionException | TimeoutException e) {
-            // How it ended is nobody's business any more.
+            answering.answer();
+        } catch (IOException e) {
+            // Who asked has gone.
         }
-    }
-
-    @SuppressWarnings("removal")
-    private static void halt() {
+        try {
+            if (ends(Thread::interrupt, 200) || ends(Thread::stop, 1000)) {
+                return;
+            }
+        } catch (InterruptedException | UnsupportedOperationException e) {
+            // It is not stopped.
+        }
+        System.err.println("a call that ran past its time cannot be stopped: the server ends, to be started anew");
         System.setSecurityManager(null); // which would refuse this too
         Runtime.getRuntime().halt(1);
+    }
+
+    /** Does something to the thread while it has this call; says whether that is over soon. */
+    private synchronized boolean ends(Consumer<Thread> what, long milliseconds) throws InterruptedException {
+        if (!over) {
+            what.accept(thread);
+            wait(milliseconds);
+        }
+        return over;
+    }
+}
+
+/** Sees that calls end in time. Beginning one wakes nobody. */
+class Deadlines extends Thread {
+    private final Set<Call> calls = ConcurrentHashMap.newKeySet();
+
+    Deadlines() {
+        super("deadlines");
+        setDaemon(true);
+    }
+
+    void add(Call call) {
+        calls.add(call);
+    }
+
+    /** Forgets a call that is over; says whether it was in time. */
+    boolean remove(Call call) {
+        calls.remove(call);
+        boolean inTime;
+        try {
+            inTime = call.end();
+        } catch (ThreadDeath e) { // what stops it may come as late as this
+            inTime = call.end();
+        }
+        Thread.interrupted(); // that was for the call
+        return inTime;
+    }
+
+    @Override public void run() {
+        while (true) {
+            long now = System.nanoTime();
+            long wait = TimeUnit.SECONDS.toNanos(Server.TIMEOUT); // what begins after this is not late before
+            for (Call call : calls) {
+                if (call.deadline > now) {
+                    wait = Math.min(wait, call.deadline - now);
+                } else if (calls.remove(call)) {
+                    new Thread(call::stop, "stopper").start();
+                }
+            }
+            try {
+                TimeUnit.NANOSECONDS.sleep(wait);
+            } catch (InterruptedException e) {
+                // Nobody does so; if at all, it looks sooner.
+            }
+        }
     }
 }
 
@@ -435,17 +478,32 @@ public class Event {
     Event(HttpExchange x, String data, byte[] bytes) {
         Data = data;
         Bytes = bytes;
-        EventID = header(x, "event-id", "ce-id");
-        EventType = header(x, "event-type", "ce-type");
-        EventTime = header(x, "event-time", "ce-time");
-        EventNamespace = header(x, "event-namespace", "ce-source");
+        String[] named = new String[4];
+        String[] attributes = {"", "", "", ""};
+        for (Map.Entry<String, List<String>> e : x.getRequestHeaders().entrySet()) {
+            String value = e.getValue().get(0);
+            switch (e.getKey()) { // which begins with a capital, and has no other
+                case "Event-id": named[0] = value; break;
+                case "Event-type": named[1] = value; break;
+                case "Event-time": named[2] = value; break;
+                case "Event-namespace": named[3] = value; break;
+                case "Ce-id": attributes[0] = value; break;
+                case "Ce-type": attributes[1] = value; break;
+                case "Ce-time": attributes[2] = value; break;
+                case "Ce-source": attributes[3] = value; break;
+                default: break;
+            }
+        }
+        for (int i = 0; i < named.length; i++) { // Kubeless's header, or else a CloudEvent's
+            if (named[i] == null || named[i].isEmpty()) {
+                named[i] = attributes[i];
+            }
+        }
+        EventID = named[0];
+        EventType = named[1];
+        EventTime = named[2];
+        EventNamespace = named[3];
         Request = Map.of("method", x.getRequestMethod(), "path", x.getRequestURI().toString(), "headers", x.getRequestHeaders());
-    }
-
-    /** Kubeless's header, or else a CloudEvent's. */
-    private static String header(HttpExchange x, String name, String attribute) {
-        String value = header(x, name);
-        return value.isEmpty() ? header(x, attribute) : value;
     }
 
     static String header(HttpExchange x, String name) {
@@ -562,12 +620,12 @@ class Json {
     }
 
     static String encode(Object value) {
-        StringWriter out = new StringWriter();
+        StringBuilder out = new StringBuilder();
         write(out, value);
         return out.toString();
     }
 
-    private static void write(StringWriter out, Object value) {
+    private static void write(StringBuilder out, Object value) {
         if (value == null || value instanceof Number || value instanceof Boolean) {
             out.append(String.valueOf(value));
         } else if (value instanceof Map) {
@@ -593,9 +651,10 @@ class Json {
         }
     }
 
-    private static void quote(StringWriter out, String text) {
+    static void quote(StringBuilder out, String text) {
         out.append('"');
-        for (char c : text.toCharArray()) {
+        for (int i = 0; i < text.length(); i++) {
+            char c = text.charAt(i);
             if (c == '"' || c == '\\') {
                 out.append('\\').append(c);
             } else if (c < ' ') {
