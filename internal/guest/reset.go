@@ -17,10 +17,10 @@ import (
 func (a *agent) reset(*wire.Empty) (*wire.Empty, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.containers) > 0 || a.holder != nil {
+	if len(a.containers) > 0 {
 		return nil, fmt.Errorf("%w: there are containers", errdefs.ErrFailedPrecondition)
 	}
-	var errs []error
+	errs := []error{a.releasePIDNamespace()}
 	for id, v := range a.volumes {
 		if err := unix.Unmount(v.path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) { // no mount of its own
 			errs = append(errs, fmt.Errorf("unmount volume %s: %w", id, err))

@@ -148,6 +148,17 @@ func (a *agent) holdPIDNamespace() error {
 	return a.processes.start(p, a.holder)
 }
 
+// releasePIDNamespace ends that process, if there is one.
+func (a *agent) releasePIDNamespace() error {
+	if a.holder == nil {
+		return nil
+	}
+	err := a.holder.signal(uint32(unix.SIGKILL))
+	a.holder.await()
+	a.holder = nil
+	return err
+}
+
 func describe() (*wire.Guest, error) {
 	var name unix.Utsname
 	var info unix.Sysinfo_t

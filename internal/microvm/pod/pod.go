@@ -160,13 +160,18 @@ func (p *Pod) greet(ctx context.Context, c Config) (err error) {
 			return err
 		}
 	}
-	c.Sandbox.Entropy = make([]byte, 64)
-	_, _ = rand.Read(c.Sandbox.Entropy) // never fails
-	c.Sandbox.Time = time.Now().UnixNano()
+	c.Sandbox.Entropy, c.Sandbox.Time = entropy(), time.Now().UnixNano()
 	if err := p.session.Call(ctx, wire.Configure, &c.Sandbox, &p.guest); err != nil {
 		return err
 	}
 	return p.setMemory(ctx, c.Size)
+}
+
+// entropy is fresh randomness for the guest's kernel.
+func entropy() []byte {
+	random := make([]byte, 64)
+	_, _ = rand.Read(random) // never fails
+	return random
 }
 
 // watch ends a machine that has lost its connection: one that broke the

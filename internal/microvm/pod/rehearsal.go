@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/seccomp"
@@ -14,7 +15,7 @@ import (
 )
 
 // What a rehearsal is of: a pod with addresses for documentation (RFC 5737,
-// RFC 3849), and a container whose program ends at once.
+// RFC 3849), and containers whose program ends at once.
 const (
 	rehearsal        = "rehearsal"
 	rehearsalProgram = "/rehearsal" // in the layer that guest/pack makes
@@ -27,8 +28,8 @@ var rehearsedHardware = net.HardwareAddr{0x02, 0x52, 0x44, 0x42, 0x54, 0x02}
 // through what has been made before, as a pod's container does.
 const rehearsals = 2
 
-// rehearse has the agent do all that it does for a pod with one container, and
-// take it back, several times. layer is the container's root file system.
+// rehearse has the agent do all that it does for a pod and its containers, and
+// take it back, several times. layer is the containers' root file system.
 func (s *Spare) rehearse(ctx context.Context, layer string) error {
 	card := hardware
 	for range rehearsals {
@@ -41,6 +42,10 @@ func (s *Spare) rehearse(ctx context.Context, layer string) error {
 }
 
 func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr) error {
+	alone, shared, err := rehearsalContainers()
+	if err != nil {
+		return err
+	}
 	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{}); err != nil {
 		return err
 	}
@@ -58,8 +63,11 @@ func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.Hardwar
 	if err != nil {
 		return err
 	}
-	if err := s.container(ctx, uint32(disk)); err != nil {
-		return err
+	for _, container := range []*wire.Container{alone, shared} {
+		container.Root.Layers = []uint32{uint32(disk)}
+		if err := s.container(ctx, container); err != nil {
+			return err
+		}
 	}
 	if err := s.session.Call(ctx, wire.Reset, &wire.Empty{}, &wire.Empty{}); err != nil {
 		return err
@@ -68,12 +76,8 @@ func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.Hardwar
 }
 
 // container is a container's life.
-func (s *Spare) container(ctx context.Context, layer uint32) error {
-	container, err := rehearsalContainer(layer)
-	if err != nil {
-		return err
-	}
-	ref := &wire.Ref{ID: rehearsal}
+func (s *Spare) container(ctx context.Context, container *wire.Container) error {
+	ref := &wire.Ref{ID: container.ID}
 	if err := s.session.Call(ctx, wire.Create, container, &wire.Empty{}); err != nil {
 		return err
 	}
@@ -98,13 +102,23 @@ func (s *Spare) container(ctx context.Context, layer uint32) error {
 	return s.session.Call(ctx, wire.Delete, ref, &wire.Empty{})
 }
 
+// rehearsalSandbox has all that containerd and the network plugin give a pod. Its
+// sysctls, which nothing takes back, are the kernel's own.
 func rehearsalSandbox(card net.HardwareAddr) *wire.Sandbox {
 	return &wire.Sandbox{
-		Hostname: rehearsal, ShmSize: shmSize, CPUs: 1,
+		Hostname: rehearsal, ShmSize: shmSize, CPUs: 1, Time: time.Now().UnixNano(), Entropy: entropy(),
+		Sysctls: []wire.Pair{
+			{Name: "net.ipv4.ip_unprivileged_port_start", Value: "1024"},
+			{Name: "net.ipv4.ping_group_range", Value: "1 0"},
+		},
 		Links: []wire.Link{{
 			Name: "eth0", Hardware: card, MAC: rehearsedHardware, MTU: 1400,
-			Addresses: []string{"192.0.2.2/32", "2001:db8::2/128"},
-			Routes:    []wire.Route{{To: "192.0.2.1/32", Link: true}, {Gateway: "192.0.2.1"}},
+			Addresses: []string{"192.0.2.2/24", "2001:db8::2/128", "fe80::2/64"},
+			Routes: []wire.Route{
+				{To: "192.0.2.1/32", Source: "192.0.2.2", Link: true},
+				{To: "192.0.2.0/24", Source: "192.0.2.2", Gateway: "192.0.2.1"},
+				{Gateway: "192.0.2.1"},
+			},
 		}},
 	}
 }
@@ -114,18 +128,36 @@ var rehearsalVolumes = []wire.Volume{
 	{ID: "file", Kind: wire.SingleFile, Entries: []wire.Entry{{Kind: wire.File, Mode: 0o644, Data: []byte(rehearsal)}}},
 }
 
-// rehearsalContainer has what the kubelet and containerd give to every one.
-func rehearsalContainer(layer uint32) (*wire.Container, error) {
+// rehearsalContainers have what the kubelet and containerd give to every one. The
+// first is root's and has limits and a PID namespace of its own, the second is
+// another user's and shares the pod's.
+func rehearsalContainers() (alone, shared *wire.Container, err error) {
+	if alone, err = rehearsalContainer(); err != nil {
+		return nil, nil, err
+	}
+	alone.Limits = wire.Limits{Memory: 32 << 20, Quota: 100000, Period: 100000, Weight: 100, Processes: 100}
+	if shared, err = rehearsalContainer(); err != nil {
+		return nil, nil, err
+	}
+	const nobody = 65535
+	shared.PodPID, shared.Process.UID, shared.Process.GID, shared.Process.Groups = true, nobody, nobody, []uint32{nobody}
+	shared.Process.Caps = wire.Capabilities{Bounding: shared.Process.Caps.Bounding}
+	return alone, shared, nil
+}
+
+func rehearsalContainer() (*wire.Container, error) {
 	filter, err := seccomp.Compile(nil)
 	if err != nil {
 		return nil, err
 	}
+	const usual = 0xa80425fb // the capabilities that containerd gives to root
 	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	return &wire.Container{
-		ID: rehearsal, Root: wire.Root{Layers: []uint32{layer}, Size: 1 << 20}, PodIPC: true, PodUTS: true,
+		ID: rehearsal, Root: wire.Root{Size: 1 << 20}, PodIPC: true, PodUTS: true,
 		Process: wire.Process{
 			Args: []string{rehearsalProgram}, Env: []string{"PATH=/"}, Dir: "/",
 			Stdout: true, Stderr: true, NoNewPrivs: true, Seccomp: filter, OOMScore: 1000,
+			Caps: wire.Capabilities{Bounding: usual, Effective: usual, Permitted: usual},
 		},
 		Mounts: []wire.Mount{
 			{Target: "/proc", Type: "proc", Flags: quiet},
@@ -139,6 +171,5 @@ func rehearsalContainer(layer uint32) (*wire.Container, error) {
 			{Target: "/var/run/secrets", Volume: "folder", Flags: unix.MS_RDONLY},
 		},
 		Masked: []string{"/proc/kcore", "/proc/keys"}, ReadOnly: []string{"/proc/sys", "/proc/bus"},
-		Limits: wire.Limits{Memory: 32 << 20, Quota: 100000, Period: 100000, Weight: 100, Processes: 100},
 	}, nil
 }
