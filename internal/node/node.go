@@ -3,8 +3,9 @@
 // offers, which is what RuntimeClasses schedule by, and with what its virtual
 // machines really run under; it freezes instances of services that no gateway
 // needs; it keeps tenants' floors, whatever the API server let in; it keeps the
-// walls between tenants and what network policies say; and it stores what is
-// built for functions.
+// walls between tenants and what network policies say; it keeps some processors
+// free of pods that take more than they asked for; and it stores what is built for
+// functions.
 //
 // The role keeps no state: started again, it looks at its node and goes on.
 package node
@@ -35,6 +36,7 @@ import (
 	"redoubt.dev/redoubt/internal/node/builds"
 	"redoubt.dev/redoubt/internal/node/grace"
 	"redoubt.dev/redoubt/internal/node/guard"
+	"redoubt.dev/redoubt/internal/node/headroom"
 	"redoubt.dev/redoubt/internal/node/walls"
 	"redoubt.dev/redoubt/internal/sandbox"
 )
@@ -91,6 +93,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	if err := errors.Join(r.freeze(ctx, cancel, cfg, opts), r.keepFloors(ctx, cancel, cfg, opts), r.keepWalls(ctx, cancel, cfg, opts), r.storeBuilds(ctx, opts), r.cutGrace(ctx, opts)); err != nil {
 		return err
 	}
+	r.keepHeadroom(ctx, opts)
 	admin := &http.Server{Addr: opts.Admin, Handler: r.health(), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		if err := admin.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -176,6 +179,16 @@ func (r *role) storeBuilds(ctx context.Context, opts Options) error {
 	}
 	r.parts.Go(func() { b.Run(ctx) })
 	return nil
+}
+
+// keepHeadroom begins to keep some processors free of greedy pods.
+func (r *role) keepHeadroom(ctx context.Context, opts Options) {
+	h, err := headroom.New(headroom.Mounts, opts.CgroupRoot)
+	if err != nil {
+		slog.Warn("a pod that takes more than it asked for may keep others waiting", "error", err)
+		return
+	}
+	r.parts.Go(func() { h.Run(ctx) })
 }
 
 // cutGrace begins to end pods that keep the container runtime from asking the

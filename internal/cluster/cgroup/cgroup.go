@@ -12,12 +12,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"redoubt.dev/redoubt/internal/processors"
 )
 
 // Tree is the control group /<name> in every hierarchy of the machine.
@@ -111,6 +114,28 @@ func (t Tree) Limit(sub string, processors float64) error {
 			if err := writeExisting(filepath.Join(dir, f.name), f.value); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("limit control group: %w", err)
 			}
+		}
+	}
+	return nil
+}
+
+// Processors are those that the tree may use, all of the machine's where its
+// kernel gives groups none of their own.
+func (t Tree) Processors() (processors.Set, error) {
+	for _, h := range t.hierarchies {
+		if s, err := processors.Of(filepath.Join(h.mountpoint, t.name)); !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+	}
+	return processors.Parse(fmt.Sprintf("0-%d", runtime.NumCPU()-1))
+}
+
+// Allow lets the group sub use these processors and no others. Where the kernel
+// gives groups none of their own it does nothing.
+func (t Tree) Allow(sub string, s processors.Set) error {
+	for _, h := range t.hierarchies {
+		if err := processors.Allow(filepath.Join(h.mountpoint, t.name, sub), s); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("give control group processors: %w", err)
 		}
 	}
 	return nil

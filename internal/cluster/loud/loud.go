@@ -19,8 +19,10 @@ import (
 	"syscall"
 	"time"
 
+	"redoubt.dev/redoubt/internal/allowance"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/proc"
+	"redoubt.dev/redoubt/internal/processors"
 )
 
 // Group is where loud shims are, beside the group that all shims begin in.
@@ -28,6 +30,14 @@ const Group = "engine/loud"
 
 const (
 	period = time.Second
+	// allowed is the part of a processor that a shim may always use: some
+	// thousand lines a second.
+	allowed = 0.1
+	// burst is what it may use more: the start of a pod takes a tenth of it.
+	burst = 500 * time.Millisecond
+	// most is the debt that is remembered: a shim that does nothing any more has
+	// paid it after ten seconds.
+	most = time.Second
 	// part of the machine's processors is for all loud shims together.
 	part = 0.1
 )
@@ -40,7 +50,14 @@ func Keep(ctx context.Context, tree cgroup.Tree, sub string) error {
 	if err := tree.Limit(Group, part*float64(runtime.NumCPU())); err != nil {
 		return err
 	}
-	w := watch{tree: tree, sub: sub, shims: map[int]*shim{}}
+	all, err := tree.Processors()
+	if err != nil {
+		return err
+	}
+	if err := tree.Allow(Group, all.Greedy()); err != nil {
+		return err
+	}
+	w := watch{tree: tree, sub: sub, all: all, shims: map[int]*shim{}}
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
@@ -58,19 +75,20 @@ func Keep(ctx context.Context, tree cgroup.Tree, sub string) error {
 type watch struct {
 	tree  cgroup.Tree
 	sub   string
+	all   processors.Set
 	shims map[int]*shim // by process; those that were there at the last look
 }
 
 type shim struct {
 	used time.Duration // of a processor, since it began
 	seen time.Time
-	bucket
+	allowance.Bucket
 }
 
 // look sums up what every shim has used, and moves those that are loud, or are
 // no more.
 func (w *watch) look(now time.Time) error {
-	seen := map[int]*shim{}
+	seen, held := map[int]*shim{}, false
 	for _, group := range []string{w.sub, Group} {
 		pids, err := w.tree.Processes(group)
 		if err != nil {
@@ -83,9 +101,10 @@ func (w *watch) look(now time.Time) error {
 			}
 			s := w.shims[pid]
 			if s == nil {
-				s = &shim{used: used, seen: now}
+				s = &shim{used: used, seen: now, Bucket: allowance.Bucket{Burst: burst, Most: most}}
 			}
-			loud := s.add(used-s.used, now.Sub(s.seen))
+			loud := s.Add(used-s.used, now.Sub(s.seen), allowed)
+			held = held || loud
 			s.used, s.seen = used, now
 			seen[pid] = s
 			if err := w.place(pid, group, loud); err != nil {
@@ -94,7 +113,17 @@ func (w *watch) look(now time.Time) error {
 		}
 	}
 	w.shims = seen
-	return nil
+	return w.yield(held)
+}
+
+// yield keeps the container runtime off some processors while some shim is loud:
+// all that is written goes through it too.
+func (w *watch) yield(held bool) error {
+	set := w.all
+	if held {
+		set = set.Greedy()
+	}
+	return w.tree.Allow(w.sub, set)
 }
 
 // place moves a shim that is not where it belongs.

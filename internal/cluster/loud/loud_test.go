@@ -3,6 +3,8 @@ package loud
 import (
 	"testing"
 	"time"
+
+	"redoubt.dev/redoubt/internal/allowance"
 )
 
 func TestAllowance(t *testing.T) {
@@ -20,10 +22,10 @@ func TestAllowance(t *testing.T) {
 		{"silent again", ms(2000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), []bool{true, true, true, true, true, true, true, true, true, true, false}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var b bucket
+			b := allowance.Bucket{Burst: burst, Most: most}
 			for i, used := range test.used {
-				if got := b.add(used, time.Second); got != test.loud[i] {
-					t.Errorf("second %d: loud is %v, with %v in debt", i+1, got, b.debt)
+				if got := b.Add(used, time.Second, allowed); got != test.loud[i] {
+					t.Errorf("second %d: loud is %v, with %+v", i+1, got, b)
 				}
 			}
 		})

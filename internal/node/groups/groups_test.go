@@ -1,4 +1,4 @@
-package freezer
+package groups
 
 import (
 	"errors"
@@ -17,19 +17,19 @@ func TestFind(t *testing.T) {
 		{"systemd, guaranteed", "kubepods.slice/kubepods-pod0f1e2d3c_4b5a_6978_8796_a5b4c3d2e1f0.slice"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := hierarchy{dir: t.TempDir(), v1: true}
+			root := t.TempDir()
 			for _, dir := range []string{test.dir, "system.slice/other", "kubepods/pod" + "11111111-1111-1111-1111-111111111111"} {
-				if err := os.MkdirAll(filepath.Join(h.dir, dir, "container"), 0o755); err != nil {
+				if err := os.MkdirAll(filepath.Join(root, dir, "container"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			g, err := h.find(uid)
-			if want := filepath.Join(h.dir, test.dir, "freezer.state"); err != nil || g.control != want {
-				t.Errorf("found %q, %v; want %q", g.control, err, want)
+			path, err := Find(root, uid)
+			if want := filepath.Join(root, test.dir); err != nil || path != want {
+				t.Errorf("found %q, %v; want %q", path, err, want)
 			}
 			for _, other := range []string{"", "..", "1111", "22222222-1111-1111-1111-111111111111"} {
-				if g, err := h.find(other); !errors.Is(err, ErrNoGroup) {
-					t.Errorf("%q found %q, %v", other, g.control, err)
+				if path, err := Find(root, other); !errors.Is(err, ErrNone) {
+					t.Errorf("%q found %q, %v", other, path, err)
 				}
 			}
 		})
