@@ -21,14 +21,15 @@ func main() {
 	}
 	var ready *pod.Spare
 	if spare.Asked() {
-		var err error
-		if ready, err = spare.Wait(); err != nil {
+		machine, given, err := spare.Wait()
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		if ready == nil {
+		if !given {
 			return
 		}
+		ready = machine
 	}
 	if redoubt.StartedByOlder() {
 		if err := redoubt.StartForOlder(context.Background(), os.Args[1:], os.Stdout); err != nil {
