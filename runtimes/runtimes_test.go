@@ -833,6 +833,16 @@ def run(event, _context)
   Process.pid.to_s
 end
 `,
+		"php": `<?php
+function run($event) {
+    switch ($event->data) {
+    case 'leave': posix_kill(getmypid(), SIGKILL);
+    case 'exit': exit;
+    case 'later': pcntl_alarm(1);
+    }
+    return (string) getmypid();
+}
+`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

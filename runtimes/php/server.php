@@ -2,10 +2,11 @@
 /**
  * Runs one PHP function behind HTTP.
  *
- * One process serves all connections. Every call runs in a process of its own,
- * forked from it, which loads the function's file as PHP does for a request:
- * calls are parallel and share nothing, one that runs past its time is really
- * stopped, and one that exits or crashes takes nobody with it.
+ * One process serves all connections. Every call has a process for itself, a worker,
+ * forked from it, which has loaded the function's file: calls are parallel, one that
+ * runs past its time is really stopped, and one that exits or crashes takes nobody
+ * with it. A worker that has answered makes other calls after it, so that a call
+ * costs neither a fork nor the loading: what a call changes, a later one may find.
  */
 declare(strict_types=1);
 
@@ -20,6 +21,8 @@ const MAX_ANSWER = 64 << 20;
 const MAX_DISCARD = 256 << 20;
 /** Each has two files at most, and select takes 1024. */
 const MAX_CONNECTIONS = 480;
+/** How many workers wait for calls. */
+const KEPT = 8;
 const TEXT = 'text/plain; charset=utf-8';
 /** A CloudEvent in structured mode. */
 const EVENT = 'application/cloudevents+json';
@@ -46,6 +49,8 @@ final class Handler
     private string $file;
     private string $folder;
     private string $name;
+    /** What to call, or why there is nothing; null before it is loaded. */
+    private string|Problem|null $function = null;
 
     public function __construct()
     {
@@ -75,11 +80,21 @@ final class Handler
         return $this->name;
     }
 
-    /** What runs in the process of a call: [status, content type, body]. */
+    private function function(): string
+    {
+        try {
+            $this->function ??= $this->load();
+        } catch (Problem $p) {
+            $this->function = $p;
+        }
+        return $this->function instanceof Problem ? throw $this->function : $this->function;
+    }
+
+    /** Makes a call, or without an event only loads the function: [status, content type, body]. */
     public function call(?\stdClass $event): array
     {
         try {
-            $function = $this->load();
+            $function = $this->function();
             return $event === null ? [200, TEXT, 'OK'] : [200, ...self::encode($function($event, self::context()))];
         } catch (Problem $p) {
             return [$p->status, TEXT, $p->getMessage() . "\n"];
@@ -117,20 +132,14 @@ final class Handler
     }
 }
 
-/** The process of one call, seen from the server. */
-final class Call
+/** A process that makes calls, one after the other, seen from the server. */
+final class Worker
 {
     public $pipe;
-    public readonly float $started;
-    public readonly float $deadline;
     private int $pid;
-    private string $all = '';
 
-    /** Starts it; without an event the function is only loaded. */
-    public function __construct(Handler $handler, ?\stdClass $event)
+    public function __construct(Server $server)
     {
-        $this->started = microtime(true);
-        $this->deadline = $this->started + $handler->timeout;
         [$this->pipe, $to] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
         $this->pid = pcntl_fork();
         if ($this->pid === -1) {
@@ -138,13 +147,34 @@ final class Call
         }
         if ($this->pid === 0) {
             fclose($this->pipe);
+            $server->forsake();
             pcntl_signal(SIGTERM, SIG_DFL);
-            [$status, $kind, $body] = $handler->call($event);
-            self::write($to, json_encode([$status, $kind]) . "\n" . $body);
-            posix_kill(getmypid(), SIGKILL); // without what the function registered for the end
+            self::work($server->handler, $to);
         }
         fclose($to);
         stream_set_blocking($this->pipe, false);
+    }
+
+    private static function work(Handler $handler, $server): never
+    {
+        while (($size = self::read($server, 4)) !== '') {
+            $event = unserialize(self::read($server, unpack('N', $size)[1])); // the server has written it
+            [$status, $kind, $body] = $handler->call($event);
+            self::write($server, json_encode([$status, $kind, strlen($body)]) . "\n" . $body);
+        }
+        posix_kill(getmypid(), SIGKILL); // without what the function registered for the end
+    }
+
+    /** Reads that many bytes; nothing where the server has ended. */
+    private static function read($from, int $size): string
+    {
+        for ($all = ''; strlen($all) < $size; $all .= $part) {
+            $part = fread($from, min($size - strlen($all), 1 << 20));
+            if ($part === false || $part === '') {
+                return '';
+            }
+        }
+        return $all;
     }
 
     private static function write($to, string $data): void
@@ -157,22 +187,10 @@ final class Call
         }
     }
 
-    /** Reads what has come; the outcome once it is whole, null before. */
-    public function read(): ?array
+    /** Whether it waits for a call: it has not ended, and says nothing. */
+    public function waits(): bool
     {
-        $part = fread($this->pipe, 1 << 16);
-        $this->all .= (string) $part;
-        if (strlen($this->all) > MAX_ANSWER) {
-            throw new Problem(500, sprintf("the function's answer is larger than %d MiB", MAX_ANSWER >> 20));
-        }
-        if (!feof($this->pipe)) {
-            return null;
-        }
-        $end = strpos($this->all, "\n");
-        if ($end === false) {
-            throw new Problem(500, "the function's process ended without an answer: it exited, crashed or ran out of memory");
-        }
-        return [...json_decode(substr($this->all, 0, $end), true), substr($this->all, $end + 1)];
+        return @stream_socket_recvfrom($this->pipe, 1, STREAM_PEEK) === false;
     }
 
     public function end(): void
@@ -180,6 +198,72 @@ final class Call
         fclose($this->pipe);
         posix_kill($this->pid, SIGKILL);
         pcntl_waitpid($this->pid, $status);
+    }
+}
+
+/** One call, which a worker makes. */
+final class Call
+{
+    public readonly float $started;
+    public readonly float $deadline;
+    public readonly Worker $worker;
+    private string $out;
+    private string $in = '';
+    private bool $over = false;
+
+    /** Begins it; without an event the function is only loaded. */
+    public function __construct(private Server $server, ?\stdClass $event)
+    {
+        $this->started = microtime(true);
+        $this->deadline = $this->started + $server->handler->timeout;
+        $this->worker = $server->take();
+        $event = serialize($event);
+        $this->out = pack('N', strlen($event)) . $event;
+        $this->write();
+    }
+
+    public function wantsWrite(): bool
+    {
+        return $this->out !== '';
+    }
+
+    public function write(): void
+    {
+        $n = @fwrite($this->worker->pipe, substr($this->out, 0, 1 << 20));
+        $this->out = $n === false ? '' : substr($this->out, $n); // that it has ended is read
+    }
+
+    /** Reads what has come; the outcome once it is whole, null before. */
+    public function read(): ?array
+    {
+        $this->in .= (string) fread($this->worker->pipe, 1 << 18);
+        if (strlen($this->in) > MAX_ANSWER + 1024) {
+            throw new Problem(500, sprintf("the function's answer is larger than %d MiB", MAX_ANSWER >> 20));
+        }
+        $end = strpos($this->in, "\n");
+        if ($end !== false) {
+            [$status, $kind, $size] = (array) json_decode(substr($this->in, 0, $end), true) + [500, TEXT, 0];
+            if ($size > MAX_ANSWER) {
+                throw new Problem(500, sprintf("the function's answer is larger than %d MiB", MAX_ANSWER >> 20));
+            }
+            if (strlen($this->in) >= $end + 1 + $size) {
+                $this->over = true;
+                return [$status, $kind, substr($this->in, $end + 1, $size)];
+            }
+        }
+        if (feof($this->worker->pipe)) {
+            throw new Problem(500, "the function's process ended without an answer: it exited, crashed or ran out of memory");
+        }
+        return null;
+    }
+
+    public function end(): void
+    {
+        if ($this->over) {
+            $this->server->give($this->worker);
+        } else {
+            $this->worker->end();
+        }
     }
 }
 
@@ -382,16 +466,19 @@ final class Connection
         match ($this->request->path) {
             '/healthz' => $this->answer(200, TEXT, $this->server->health),
             '/metrics' => $this->answer(200, 'text/plain; version=0.0.4', $this->server->counters->text()),
-            default => $this->call = new Call($this->server->handler, $this->request->event()),
+            default => $this->call = new Call($this->server, $this->request->event()),
         };
     }
 
 
-    /** Goes on with the call: its process has written, or its time is over. */
-    public function poll(bool $readable): void
+    /** Goes on with the call: its worker writes or reads, or its time is over. */
+    public function poll(bool $readable, bool $writable): void
     {
         $call = $this->call;
         try {
+            if ($writable) {
+                $call->write();
+            }
             if ($readable && ($outcome = $call->read()) !== null) {
                 $this->finish(...[...$outcome, $call->started]);
             } elseif (microtime(true) > $call->deadline) {
@@ -460,21 +547,67 @@ final class Server
     public readonly Counters $counters;
     /** @var array<int,Connection> by socket */
     private array $connections = [];
+    /** @var array<int,Worker> those that wait */
+    private array $idle = [];
+    /** @var \WeakMap<Worker,bool> all */
+    private \WeakMap $workers;
+    private $listener = null;
 
     public function __construct()
     {
         $this->maxBody = (int) setting('REQ_MB_LIMIT', '16') << 20;
         $this->counters = new Counters();
         $this->handler = new Handler();
+        $this->workers = new \WeakMap();
         $this->health = $this->check();
     }
 
-    /** Loads the function once, in a process of its own. */
+    /** A worker for a call. */
+    public function take(): Worker
+    {
+        while (($worker = array_pop($this->idle)) !== null) {
+            if ($worker->waits()) {
+                return $worker;
+            }
+            $worker->end();
+        }
+        $worker = new Worker($this);
+        $this->workers[$worker] = true;
+        return $worker;
+    }
+
+    /** Takes back one that has answered. */
+    public function give(Worker $worker): void
+    {
+        if (count($this->idle) < KEPT) {
+            $this->idle[] = $worker;
+        } else {
+            $worker->end();
+        }
+    }
+
+    /** Closes, in a new worker, what is the server's: others would wait for its end. */
+    public function forsake(): void
+    {
+        foreach ($this->connections as $c) {
+            fclose($c->socket);
+        }
+        foreach ($this->workers as $worker => $_) {
+            if (is_resource($worker->pipe)) {
+                fclose($worker->pipe);
+            }
+        }
+        if ($this->listener !== null) {
+            fclose($this->listener);
+        }
+    }
+
+    /** Has a worker load the function, which waits for the first call then. */
     private function check(): string
     {
-        $call = new Call($this->handler, null);
-        stream_set_blocking($call->pipe, true);
-        stream_set_timeout($call->pipe, (int) $this->handler->timeout);
+        $call = new Call($this, null);
+        stream_set_blocking($call->worker->pipe, true);
+        stream_set_timeout($call->worker->pipe, (int) $this->handler->timeout);
         try {
             do {
                 $outcome = $call->read();
@@ -483,6 +616,7 @@ final class Server
         } catch (Problem $p) {
             $problem = 'the source ends the process that loads it';
         }
+        stream_set_blocking($call->worker->pipe, false);
         $call->end();
         if ($problem === '') {
             return 'OK';
@@ -499,6 +633,7 @@ final class Server
             fwrite(STDERR, "listen: $error\n");
             exit(1);
         }
+        $this->listener = $listener;
         while (true) {
             $this->turn($listener);
         }
@@ -509,7 +644,10 @@ final class Server
         [$read, $write, $wait] = [count($this->connections) < MAX_CONNECTIONS ? [$listener] : [], [], 3600.0];
         foreach ($this->connections as $c) {
             if ($c->call !== null) {
-                $read[] = $c->call->pipe;
+                $read[] = $c->call->worker->pipe;
+                if ($c->call->wantsWrite()) {
+                    $write[] = $c->call->worker->pipe;
+                }
                 $wait = min($wait, max(0.0, $c->call->deadline - microtime(true)) + 0.001);
             }
             if ($c->wantsRead()) {
@@ -527,7 +665,7 @@ final class Server
             if (in_array($c->socket, $write, true)) {
                 $c->write();
             } elseif ($c->call !== null) {
-                $c->poll(in_array($c->call->pipe, $read, true));
+                $c->poll(in_array($c->call->worker->pipe, $read, true), in_array($c->call->worker->pipe, $write, true));
             } elseif (in_array($c->socket, $read, true)) {
                 $c->read();
             }
