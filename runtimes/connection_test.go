@@ -43,14 +43,23 @@ func (s server) say(t *testing.T, parts ...string) (answers []string) {
 	}
 }
 
-// Python's server reads HTTP itself: requests in pieces and several at once, and
+// Some servers read HTTP themselves: requests in pieces and several at once, and
 // none that could be read in two ways.
-func TestConnectionsOfPython(t *testing.T) {
-	r, err := Get("python3")
+func TestConnections(t *testing.T) {
+	for _, name := range []string{"python3", "ruby"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			readsConnections(t, name)
+		})
+	}
+}
+
+func readsConnections(t *testing.T, name string) {
+	r, err := Get(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, r, sources["python3"], "echo", patient)
+	s := start(t, r, sources[name], "echo", patient)
 	const (
 		one   = "POST / HTTP/1.1\r\nHost: f\r\nContent-Length: 3\r\n\r\none"
 		two   = "POST / HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\ntw\r\n1\r\no\r\n0\r\n\r\n"

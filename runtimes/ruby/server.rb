@@ -4,10 +4,10 @@
 # one that has loaded it: calls are parallel, one that runs past its time is
 # really stopped, and one that exits or crashes takes nobody with it. The process
 # of a call that has returned makes others after it, so that a call costs no fork.
+# The server has a thread for each connection.
 require 'io/wait'
 require 'json'
 require 'socket'
-require 'webrick'
 
 MODULE = ENV.fetch('MOD_NAME', '')
 HANDLER = ENV.fetch('FUNC_HANDLER', '')
@@ -16,8 +16,18 @@ TIMEOUT = Float(ENV.fetch('FUNC_TIMEOUT', '180'))
 PORT = Integer(ENV.fetch('FUNC_PORT', '8080'))
 MAX_BODY = Integer(ENV.fetch('REQ_MB_LIMIT', '16')) << 20
 MAX_ANSWER = 64 << 20
+# How much of a body that is too large is read all the same, because who still
+# sends does not hear the answer.
+MAX_DISCARD = 256 << 20
+MAX_HEAD = 64 << 10
+MAX_CONNECTIONS = 1024
+PATIENCE = 60 # for the rest of a request, in seconds
 TEXT = 'text/plain; charset=utf-8'.freeze
 EVENT = 'application/cloudevents+json'.freeze # a CloudEvent in structured mode
+
+METHODS = %w[GET POST PUT DELETE PATCH HEAD OPTIONS].freeze
+REASONS = { 200 => 'OK', 400 => 'Bad Request', 408 => 'Request Timeout', 413 => 'Content Too Large',
+            431 => 'Request Header Fields Too Large', 500 => 'Internal Server Error', 501 => 'Not Implemented' }.freeze
 
 # Kubeless's functions read symbols (event[:data]); strings do as well.
 def either_key(hash)
@@ -264,78 +274,252 @@ end
 
 def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
-# Calls answers every path.
-class Calls < WEBrick::HTTPServlet::AbstractServlet
-  def initialize(server, workers, problem, counters)
-    super(server)
-    @workers, @problem, @counters = workers, problem, counters
+# Request is one, as far as its header.
+class Request
+  attr_reader :verb, :path, :headers # by lower-case name
+  attr_accessor :keeps # whether another may follow
+
+  def initialize(head)
+    head = head.force_encoding(Encoding::UTF_8).scrub
+    first, *lines = head.delete_suffix("\r\n\r\n").split("\r\n")
+    @verb, @path, version, more = first.to_s.split(' ')
+    raise Problem.new(400, "the request's first line cannot be read") if version.nil? || more
+
+    @headers = {}
+    lines.each { |line| add(line) }
+    @keeps = version == 'HTTP/1.1' && self['connection'].downcase != 'close'
   end
 
-  def service(req, res)
-    # A function that cannot be loaded still answers its callers, with the
-    # reason: it is healthy, and whoever deploys it is told.
-    return answer(res, 200, TEXT, @problem ? "problem: #{@problem.message}" : 'OK') if req.path == '/healthz'
-    return answer(res, 200, 'text/plain; version=0.0.4', @counters.text) if req.path == '/metrics'
+  def [](name) = @headers.fetch(name, '')
 
-    started = now
-    status, kind, body = run(req)
-    seconds = now - started
-    @counters.record(req.request_method, seconds, status >= 400)
-    record(req, status, seconds, body)
-    answer(res, status, kind, body)
+  private
+
+  def add(line)
+    name, value = line.split(':', 2)
+    raise Problem.new(400, "the request's header cannot be read") if value.nil? || name.match?(/\A\z|\A[ \t]|[ \t]\z/)
+
+    name, value = name.downcase, value.strip
+    @headers[name] = @headers.key?(name) ? "#{@headers[name]}, #{value}" : value
+  end
+end
+
+# Connection reads requests and writes answers.
+class Connection
+  def initialize(socket)
+    @socket, @began = socket, nil
+    socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1)
+  end
+
+  # request waits for the next one, nil where none comes.
+  def request
+    return if @socket.eof?
+
+    @began = now
+    head = @socket.gets("\r\n\r\n", MAX_HEAD + 1)
+    return Request.new(head) if head.end_with?("\r\n\r\n")
+    raise Problem.new(431, "the request's header is larger than #{MAX_HEAD >> 10} KiB") if head.bytesize > MAX_HEAD
+  end
+
+  # body reads a request's body; after a Problem, the connection has no other.
+  def body(request)
+    @socket.write("HTTP/1.1 100 Continue\r\n\r\n") if request['expect'].downcase == '100-continue'
+    keeps, request.keeps = request.keeps, false
+    if request.headers.key?('transfer-encoding')
+      raise Problem.new(400, 'the transfer encoding is not chunked') unless request['transfer-encoding'].downcase.include?('chunked')
+
+      body = chunks
+      keeps &&= !request.headers.key?('content-length') # who counts otherwise sees other requests
+    else
+      body = counted(request.headers.fetch('content-length', '0'))
+    end
+    request.keeps = keeps
+    @began = nil
+    body
+  end
+
+  def answer(status, kind, body, keeps, empty)
+    head = "HTTP/1.1 #{status} #{REASONS[status]}\r\nContent-Type: #{kind}\r\nContent-Length: #{body.bytesize}\r\n#{"Connection: close\r\n" unless keeps}\r\n"
+    @socket.write(empty ? head : head.b << body.b)
+  end
+
+  # late? says whether the rest of a request is overdue.
+  def late? = (began = @began) && now - began > PATIENCE
+
+  # shut lets who reads or writes go on without the other side.
+  def shut = @socket.shutdown
+
+  private
+
+  def counted(length)
+    raise Problem.new(400, 'the content length is not a number') unless length.match?(/\A\d{1,18}\z/)
+
+    length = length.to_i
+    return take(length) if length <= MAX_BODY
+
+    left = [length, MAX_DISCARD].min
+    left -= take([left, 1 << 20].min).bytesize while left.positive?
+    raise TOO_LARGE
+  end
+
+  def chunks
+    all = String.new(encoding: Encoding::BINARY)
+    loop do
+      size = line[/\A\h{1,8}(?=\s*(;|\z))/]&.hex
+      raise Problem.new(400, "the body's chunks cannot be read") unless size
+      raise TOO_LARGE if all.bytesize + size > MAX_BODY
+
+      if size.zero?
+        nil until line.strip.empty?
+        return all
+      end
+      all << take(size)
+      line
+    end
+  end
+
+  def line
+    line = @socket.gets("\n", 1024) or raise EOFError
+    line.end_with?("\n") ? line : raise(Problem.new(400, "the body's chunks cannot be read"))
+  end
+
+  def take(size)
+    return ''.b if size.zero?
+
+    data = @socket.read(size)
+    data&.bytesize == size ? data : raise(EOFError)
+  end
+end
+
+TOO_LARGE = Problem.new(413, "the body is larger than #{MAX_BODY >> 20} MiB")
+
+# Calls answers every path.
+class Calls
+  def initialize(workers, problem)
+    @workers, @problem, @counters = workers, problem, Counters.new
+  end
+
+  # serve answers a connection's requests until it ends.
+  def serve(connection)
+    nil while one(connection)
+  rescue SystemCallError, IOError
+    # The other side has gone.
   end
 
   private
 
-  def run(req)
+  # one answers a request; it says whether another may follow.
+  def one(connection)
+    begin
+      request = connection.request or return false
+      status, kind, body = respond(connection, request)
+    rescue Problem => e
+      status, kind, body = e.status, TEXT, "#{e.message}\n"
+    end
+    keeps = request ? request.keeps : false
+    connection.answer(status, kind, body, keeps, request&.verb == 'HEAD')
+    keeps
+  end
+
+  def respond(connection, request)
+    unless METHODS.include?(request.verb)
+      request.keeps = false
+      raise Problem.new(501, 'the method is none that functions are called with')
+    end
+    if %w[/healthz /metrics].include?(request.path)
+      connection.body(request)
+      return about(request)
+    end
+    started = now
+    status, kind, body = run(connection, request)
+    seconds = now - started
+    @counters.record(request.verb, seconds, status >= 400)
+    record(request, status, seconds, body)
+    [status, kind, body]
+  end
+
+  # A function that cannot be loaded still answers its callers, with the
+  # reason: it is healthy, and whoever deploys it is told.
+  def about(request)
+    return [200, 'text/plain; version=0.0.4', @counters.text] if request.path == '/metrics'
+
+    [200, TEXT, @problem ? "problem: #{@problem.message}" : 'OK']
+  end
+
+  def run(connection, request)
+    event = event(request, connection.body(request)) # in any case, or the next request begins with its body
     raise @problem if @problem
 
-    @workers.call(event(req))
+    @workers.call(event)
   rescue Problem => e
     [e.status, TEXT, "#{e.message}\n"]
   end
 
-  def event(req)
-    data = body(req)
+  def event(req, data)
     text = data.dup.force_encoding(Encoding::UTF_8)
     data = text if text.valid_encoding? # otherwise the function gets the bytes
-    if ['application/json', EVENT].include?(req.content_type.to_s.split(';').first.to_s.strip) && !data.empty?
+    if ['application/json', EVENT].include?(req['content-type'].split(';').first.to_s.strip) && !data.empty?
       begin
         data = JSON.parse(data)
       rescue JSON::ParserError
         raise Problem.new(400, 'the body is not the JSON that its content type says')
       end
     end
-    headers = req.header.transform_values { |values| values.join(', ') }
-    request = { method: req.request_method, path: req.unparsed_uri, headers: headers }
-    header = ->(name, attribute) { (req[name] || req[attribute]).to_s } # Kubeless's, or else a CloudEvent's
+    request = { method: req.verb, path: req.path, headers: req.headers }
+    header = ->(name, attribute) { req.headers[name] || req[attribute] } # Kubeless's, or else a CloudEvent's
     { data: data, 'event-id': header.('event-id', 'ce-id'), 'event-type': header.('event-type', 'ce-type'),
       'event-time': header.('event-time', 'ce-time'), 'event-namespace': header.('event-namespace', 'ce-source'),
       extensions: { request: request } }
   end
 
-  def body(req)
-    all = String.new(encoding: Encoding::BINARY)
-    req.body do |part|
-      all << part
-      if all.bytesize > MAX_BODY
-        req.keep_alive = false if req.respond_to?(:keep_alive=)
-        raise Problem.new(413, "the body is larger than #{MAX_BODY >> 20} MiB")
-      end
-    end
-    all
-  end
-
-  def answer(res, status, kind, body)
-    res.status = status
-    res['Content-Type'] = kind
-    res.body = body
-  end
-
   def record(req, status, seconds, body)
-    line = { method: req.request_method, path: req.unparsed_uri, status: status, seconds: seconds.round(6), id: req['x-request-id'].to_s }
+    line = { method: req.verb, path: req.path, status: status, seconds: seconds.round(6), id: req['x-request-id'] }
     line[:error] = body.dup.force_encoding(Encoding::UTF_8).scrub.strip[0, 1000] if status >= 400
     $stdout.syswrite("#{JSON.generate(line)}\n")
+  end
+end
+
+# Server has a thread for each connection.
+class Server
+  def initialize(calls)
+    @calls, @connections = calls, {} # by thread
+  end
+
+  def run
+    listener = TCPServer.new('0.0.0.0', PORT)
+    listener.listen(1024)
+    Thread.new { leave_late }
+    loop do
+      sleep(0.01) while @connections.size >= MAX_CONNECTIONS
+      accept(listener.accept)
+    rescue SystemCallError
+      sleep(0.01) # there are too many, or it has gone
+    end
+  end
+
+  private
+
+  def accept(socket)
+    Thread.new do
+      @connections[Thread.current] = connection = Connection.new(socket)
+      @calls.serve(connection)
+    rescue SystemCallError
+      # The other side has gone already.
+    ensure
+      @connections.delete(Thread.current)
+      socket.close
+    end
+  end
+
+  # leave_late ends connections whose other side does not send on.
+  def leave_late
+    loop do
+      sleep(PATIENCE / 4)
+      @connections.values.select(&:late?).each do |connection|
+        connection.shut
+      rescue SystemCallError, IOError
+        # It has ended meanwhile.
+      end
+    end
   end
 end
 
@@ -345,13 +529,8 @@ def main
   rescue Problem => problem # the server runs all the same, and tells whoever calls
     warn(problem.message)
   end
-  server = WEBrick::HTTPServer.new(Port: PORT, BindAddress: '0.0.0.0', MaxClients: 1024, DoNotReverseLookup: true,
-                                   Logger: WEBrick::Log.new(File::NULL), AccessLog: [],
-                                   # It writes an answer in parts, none of which is to wait for the client.
-                                   AcceptCallback: ->(socket) { socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1) })
-  server.mount('/', Calls, workers, problem, Counters.new)
   trap(:TERM) { exit!(0) }
-  server.start
+  Server.new(Calls.new(workers, problem)).run
 end
 
 main
