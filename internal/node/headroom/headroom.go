@@ -34,8 +34,9 @@ const (
 
 // Headroom watches the pods of one kubelet.
 type Headroom struct {
-	files files
-	pods  map[string]*pod // by group; those that were there at the last look
+	files    files
+	pods     map[string]*pod // by group; those that were there at the last look
+	promised float64         // processors that the pods held at this look request
 }
 
 // pod is one that has processes.
@@ -85,6 +86,7 @@ func (h *Headroom) look(now time.Time) error {
 		return err
 	}
 	seen := map[string]*pod{}
+	h.promised = 0
 	var failed []error
 	err = groups.Each(h.files.used, func(dir string) error {
 		at, err := filepath.Rel(h.files.used, dir)
@@ -107,8 +109,9 @@ func (h *Headroom) look(now time.Time) error {
 	return errors.Join(append(failed, err)...)
 }
 
-// judge holds a pod, or lets it go. One that is new may have been held by an
-// earlier watch.
+// judge holds a pod, or lets it go. What all that are held request has room on the
+// processors they are held to. One that is new may have been held by an earlier
+// watch.
 func (h *Headroom) judge(at string, p *pod, known bool, all processors.Set, now time.Time) error {
 	used, err := h.files.usage(at)
 	if err != nil {
@@ -126,18 +129,18 @@ func (h *Headroom) judge(at string, p *pod, known bool, all processors.Set, now 
 	if err != nil {
 		return err
 	}
-	greedy := p.bucket.Add(took, passed, max(request, little))
-	if greedy == p.held {
-		return nil
-	}
-	set := all
-	if greedy {
+	set, hold := all, p.bucket.Add(took, passed, max(request, little)) && h.promised+request <= float64(len(all.Greedy()))
+	if hold {
 		set = all.Greedy()
+		h.promised += request
+	}
+	if hold == p.held {
+		return nil
 	}
 	if err := processors.Allow(filepath.Join(h.files.sets, at), set); err != nil {
 		return err
 	}
-	p.held = greedy
-	slog.Info("pod takes more than it asked for", "group", filepath.Base(at), "held", greedy, "processors", set.String())
+	p.held = hold
+	slog.Info("pod takes more than it asked for", "group", filepath.Base(at), "held", hold, "processors", set.String())
 	return nil
 }

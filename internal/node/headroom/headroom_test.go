@@ -54,6 +54,7 @@ func boot(t *testing.T, v1 bool) machine {
 			m.write(group, "cpu.weight", n[1])
 		}
 	}
+	m.use(0)
 	return m
 }
 
@@ -124,9 +125,34 @@ func TestGreedyPods(t *testing.T) {
 	}
 }
 
+// TestRequestsHaveRoom holds no more pods than can have what they request where
+// they are held, of two that take all there is.
+func TestRequestsHaveRoom(t *testing.T) {
+	m := boot(t, true)
+	m.write(greedy, "cpu.shares", "2048")
+	h, err := New(m.mounted, "redoubt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for second, step := range []struct{ shares, want string }{
+		{"1024", "0,1,2,3"}, {"1024", "0,1,2"}, {"1025", "0,1,2,3"}, {"1024", "0,1,2"}, {"4096", "0,1,2,3"},
+	} {
+		m.write(modest, "cpu.shares", step.shares)
+		m.use(time.Duration(second) * 8 * time.Second)
+		if err := h.look(time.Unix(int64(second), 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.has(modest); got != step.want {
+			t.Errorf("second %d: with %s shares the second one has %s, want %s", second, step.shares, got, step.want)
+		}
+	}
+	if got := m.has(greedy); got != "0,1,2" {
+		t.Errorf("the first one has %s", got)
+	}
+}
+
 func TestBegunAnew(t *testing.T) {
 	m := boot(t, true)
-	m.use(0)
 	m.write(greedy+"/container", "cpuset.cpus", "0-2")
 	m.write(greedy, "cpuset.cpus", "0-2")
 	h, err := New(m.mounted, "redoubt")
@@ -145,7 +171,6 @@ func TestBegunAnew(t *testing.T) {
 // processors of their own.
 func TestProcessorsOfOnesOwn(t *testing.T) {
 	m := boot(t, true)
-	m.use(0)
 	m.write(greedy+"/container", "cpuset.cpus", "2")
 	h, err := New(m.mounted, "redoubt")
 	if err != nil {
