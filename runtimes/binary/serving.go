@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -18,8 +17,8 @@ import (
 // serving passes requests to a program that serves HTTP. One that ends, or
 // leaves a request unanswered for its time, is started anew by the next call.
 type serving struct {
-	file, address string
-	client        *http.Client
+	file        string
+	connections connections
 
 	mu      sync.Mutex
 	stop    context.CancelFunc // of the program that runs
@@ -36,12 +35,7 @@ func newServing(file string) (contract.Caller, error) {
 		return nil, contract.Problemf(500, "find a port for %s: %v", file, err)
 	}
 	defer l.Close()
-	s := &serving{file: file, address: l.Addr().String(), client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: keptConnections, DisableCompression: true},
-		// Redirects are for the caller to follow.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-	return s, nil
+	return &serving{file: file, connections: newConnections(l.Addr().String(), keptConnections)}, nil
 }
 
 // started runs the program unless it runs, and waits until it listens.
@@ -54,7 +48,7 @@ func (s *serving) started(ctx context.Context) (gone chan struct{}, err error) {
 		}
 	}
 	for !s.listens {
-		if c, err := net.DialTimeout("tcp", s.address, time.Second); err == nil {
+		if c, err := net.DialTimeout("tcp", s.connections.address, time.Second); err == nil {
 			_ = c.Close()
 			s.listens = true
 			break
@@ -86,7 +80,7 @@ func (s *serving) ended() bool {
 func (s *serving) start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, s.file)
-	_, port, _ := net.SplitHostPort(s.address)
+	_, port, _ := net.SplitHostPort(s.connections.address)
 	cmd.Env = append(os.Environ(), "PORT="+port)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	group(cmd)
@@ -121,23 +115,21 @@ func (s *serving) Call(ctx context.Context, r *http.Request, body []byte) (contr
 	if err != nil {
 		return contract.Answer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, "http://"+s.address+r.URL.RequestURI(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, r.Method, "http://"+s.connections.address+r.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
 		return contract.Answer{}, contract.Problemf(400, "the request cannot be passed on: %v", err)
 	}
 	req.Header, req.Host = r.Header.Clone(), r.Host
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return contract.Answer{}, s.failed(ctx, gone, err)
+	for _, name := range []string{"Connection", "Keep-Alive", "Expect"} {
+		req.Header.Del(name) // they are of the connection that ends here
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, contract.MaxAnswer+1))
+	resp, data, err := s.connections.exchange(ctx, req)
 	if err != nil {
 		return contract.Answer{}, s.failed(ctx, gone, err)
 	}
 	header := resp.Header.Clone()
 	for _, name := range []string{"Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length"} {
-		header.Del(name) // they are of the connection that ends here
+		header.Del(name) // as are these
 	}
 	return contract.Answer{Status: resp.StatusCode, Header: header, Body: data}, nil
 }
