@@ -18,6 +18,9 @@ const (
 	defaultTimeout = 180
 	// maxTimeout is the longest request of the serving layer.
 	maxTimeout = 600
+	// grace is how much longer than the function's own time the serving layer
+	// waits, in seconds: that a call ran past it is for the runtime to say.
+	grace = 5
 	// user runs every function: nobody on the host, and not root inside.
 	user = 1000
 )
@@ -30,7 +33,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code, made buil
 	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
 	t.Labels, t.Annotations = custom.Labels, withPool(fn, scaled(custom.Annotations, fn.Spec.HorizontalPodAutoscaler.Spec))
-	t.Spec.TimeoutSeconds = timeout(fn)
+	t.Spec.TimeoutSeconds = min(timeout(fn)+grace, maxTimeout)
 	t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
 	t.Spec.PodFields = serving.PodFields{
 		RuntimeClassName:             fn.Spec.RuntimeClassName,

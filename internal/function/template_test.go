@@ -6,6 +6,7 @@ import (
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/runtimes"
 )
 
 // What stands in the spec's autoscaler counts where the template says nothing.
@@ -23,6 +24,19 @@ func TestAutoscalerOfTheSpec(t *testing.T) {
 	} {
 		if got := scaled(tc.annotations, tc.spec); !maps.Equal(got, tc.want) {
 			t.Errorf("%s: %v, want %v", title, got, tc.want)
+		}
+	}
+}
+
+// The runtime's time runs out first, so that it is what callers hear of, as far
+// as the serving layer waits for that long.
+func TestCallersHearOfTheRuntimesTimeout(t *testing.T) {
+	for said, want := range map[string]int64{"": 185, "3": 8, "600": 600} {
+		fn := &kubeless.Function{}
+		fn.Spec.Timeout = said
+		spec := template(fn, runtimes.Runtime{}, code{}, built{}).Spec
+		if spec.TimeoutSeconds != want || spec.ResponseStartTimeoutSeconds != want {
+			t.Errorf("timeout %q: the serving layer waits for %d and %d s, want %d", said, spec.TimeoutSeconds, spec.ResponseStartTimeoutSeconds, want)
 		}
 	}
 }
