@@ -17,8 +17,10 @@ import (
 type Configuration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              ConfigurationSpec   `json:"spec"`
-	Status            ConfigurationStatus `json:"status,omitempty"`
+	Spec              ConfigurationSpec `json:"spec"`
+	// The whole of it is the controllers': who owns which part need not be kept.
+	// +structType=atomic
+	Status ConfigurationStatus `json:"status,omitempty"`
 }
 
 // ConfigurationList is a list of configurations.

@@ -23,7 +23,10 @@ type Revision struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a revision does not change; change its service's template, which makes a new one"
-	Spec   RevisionSpec   `json:"spec"`
+	// +structType=atomic
+	Spec RevisionSpec `json:"spec"`
+	// The whole of it is the controllers': who owns which part need not be kept.
+	// +structType=atomic
 	Status RevisionStatus `json:"status,omitempty"`
 }
 

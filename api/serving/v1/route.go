@@ -17,8 +17,10 @@ import (
 type Route struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              RouteSpec   `json:"spec"`
-	Status            RouteStatus `json:"status,omitempty"`
+	Spec              RouteSpec `json:"spec"`
+	// The whole of it is the controllers': who owns which part need not be kept.
+	// +structType=atomic
+	Status RouteStatus `json:"status,omitempty"`
 }
 
 // RouteList is a list of routes.

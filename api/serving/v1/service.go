@@ -20,8 +20,10 @@ import (
 type Service struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	Spec              ServiceSpec   `json:"spec"`
-	Status            ServiceStatus `json:"status,omitempty"`
+	Spec              ServiceSpec `json:"spec"`
+	// The whole of it is the controllers': who owns which part need not be kept.
+	// +structType=atomic
+	Status ServiceStatus `json:"status,omitempty"`
 }
 
 // ServiceList is a list of services.
