@@ -80,6 +80,7 @@ var suites = []suite{
 	{"services", "a service's way to ready, and what each takes, among ten and a thousand", services.Run},
 	{"step", "a thousand requests a second onto a service that is frozen, and one that is not there", step.Run},
 	{"pool", "a function's first call, with a spare instance and without", pool.Run},
+	{"idle", "memory of functions that nobody calls, every language and class", pool.Idle},
 	{"gateway", "what the gateway adds to a request, beside nginx", gateway.Run},
 	{"admission", "what policies add to the creation of a pod, with few tenants and many", admission.Run},
 	{"faults", "requests that fail, and the time until all works again, when a process is killed", faults.Run},

@@ -1,5 +1,6 @@
-// Package pool measures a function's first call: with a spare instance that
-// waits for it, and with none, when a sandbox and a language have to start.
+// Package pool measures a function's first call, with a spare instance that
+// waits for it, and with none, when a sandbox and a language have to start; and
+// what instances take that nobody calls.
 package pool
 
 import (
