@@ -16,6 +16,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/containerd/fifo"
+	"golang.org/x/sync/errgroup"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -43,31 +44,27 @@ func Attach(ctx context.Context, session *wire.Session, ref *wire.Ref, paths Pat
 			c.Close()
 		}
 	}()
-	for _, output := range []struct {
-		method wire.Method
-		path   string
-	}{{wire.Stdout, paths.Stdout}, {wire.Stderr, paths.Stderr}} {
-		if output.path == "" || paths.Terminal && output.method == wire.Stderr {
-			continue
-		}
-		stream, err := session.Open(ctx, output.method, ref, &wire.Empty{})
-		if err != nil {
-			return nil, err
-		}
-		c.keep(both{stream})
-		if err := c.receive(ctx, stream, output.path); err != nil {
-			return nil, err
+	// All at once: each answer takes longer to come than the guest needs for it.
+	var opening errgroup.Group
+	for method, path := range map[wire.Method]string{wire.Stdin: paths.Stdin, wire.Stdout: paths.Stdout, wire.Stderr: paths.Stderr} {
+		if path != "" && !(paths.Terminal && method == wire.Stderr) {
+			opening.Go(func() error { return c.open(ctx, session, ref, method, path) })
 		}
 	}
-	if paths.Stdin == "" {
-		return c, nil
-	}
-	stream, err := session.Open(ctx, wire.Stdin, ref, &wire.Empty{})
+	return c, opening.Wait()
+}
+
+// open connects one of the process's files.
+func (c *Copier) open(ctx context.Context, session *wire.Session, ref *wire.Ref, method wire.Method, path string) error {
+	stream, err := session.Open(ctx, method, ref, &wire.Empty{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.keep(both{stream})
-	return c, c.send(ctx, stream, paths.Stdin)
+	if method == wire.Stdin {
+		return c.send(ctx, stream, path)
+	}
+	return c.receive(ctx, stream, path)
 }
 
 // both closes a stream in both directions. Its own Close ends one, and whoever
