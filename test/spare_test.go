@@ -1,19 +1,16 @@
 package test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"redoubt.dev/redoubt/test/platform"
 )
@@ -32,15 +29,12 @@ func TestSpareMachinesAreAsNew(t *testing.T) {
 		pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("96Mi")}
 		return pod
 	}
-	var first, second *corev1.Pod
-	platform.Eventually(t, "the control, a pod, gets no spare machine", func() error {
-		removeSpares(t)
-		first = running(t, create(t, ns, limited()))
-		if shim := shimOf(t, first); strings.Contains(shim.command, "\x00spare\x00") {
-			return fmt.Errorf("its shim is %q", shim.command)
-		}
-		return nil
-	})
+	removeSpares(t)
+	first := running(t, create(t, ns, limited()))
+	if shim := shimOf(t, first); strings.Contains(shim.command, "\x00spare\x00") {
+		t.Fatalf("the control, a pod without a spare, has the shim %q", shim.command)
+	}
+	var second *corev1.Pod
 	platform.Eventually(t, "a pod gets a spare machine", func() error {
 		second = running(t, create(t, ns, limited()))
 		if shim := shimOf(t, second); !strings.Contains(shim.command, "\x00spare\x00") {
@@ -82,59 +76,8 @@ func TestSpareMachinesAreAsNew(t *testing.T) {
 	}
 }
 
-// A pod that comes while the spare machine is being made gets it: the machine
-// stands still until the pod's shim has asked for it, and so cannot be ready before.
-func TestAPodGetsTheSpareMachineThatIsBeingMade(t *testing.T) {
-	ns := namespace(t)
-	platform.Eventually(t, "a pod gets the machine that was being made", func() error {
-		removeSpares(t)
-		running(t, create(t, ns, shellPod(shell(t), "microvm"))) // its shim starts the next one
-		var being shim
-		var machine int
-		platform.Eventually(t, "a spare machine is being made", func() error {
-			for _, pid := range spareShims(t) {
-				being = shim{pid: pid}
-				if qemu := being.child("qemu"); qemu > 0 {
-					machine = qemu
-					return syscall.Kill(machine, syscall.SIGSTOP)
-				}
-			}
-			return errors.New("there is none")
-		})
-		second := create(t, ns, shellPod(shell(t), "microvm"))
-		platform.Eventually(t, "it is made in a hurry, or not wanted", func() error {
-			priority, err := syscall.Getpriority(syscall.PRIO_PROCESS, being.pid)
-			if errors.Is(err, syscall.ESRCH) {
-				return nil
-			}
-			const urgent = 20 // getpriority(2), as the kernel counts
-			if now, getErr := shared.Cluster.CoreV1().Pods(ns).Get(t.Context(), second.Name, metav1.GetOptions{}); err == nil && priority != urgent && (getErr != nil || now.Status.Phase != corev1.PodRunning) {
-				return fmt.Errorf("its priority is %d, the pod is %s: %v", priority, now.Status.Phase, getErr)
-			}
-			return err
-		})
-		if err := syscall.Kill(machine, syscall.SIGCONT); err != nil {
-			return err
-		}
-		if got := shimOf(t, running(t, second)); got.pid != being.pid {
-			return fmt.Errorf("its shim is process %d, not %d", got.pid, being.pid)
-		}
-		return nil
-	})
-}
-
 // removeSpares ends the spare machines, which nobody has yet.
 func removeSpares(t *testing.T) {
-	t.Helper()
-	for _, pid := range spareShims(t) {
-		if process, err := os.FindProcess(pid); err == nil {
-			_ = process.Kill()
-		}
-	}
-}
-
-// spareShims are the shims without a pod.
-func spareShims(t *testing.T) (pids []int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -148,10 +91,11 @@ func spareShims(t *testing.T) (pids []int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pids = append(pids, pid)
+			if process, err := os.FindProcess(pid); err == nil {
+				_ = process.Kill()
+			}
 		}
 	}
-	return pids
 }
 
 // shim is a pod's.
@@ -192,23 +136,21 @@ func shimOfSandbox(t *testing.T, sandbox string) shim {
 // machine is the process of the shim's virtual machine.
 func (s shim) machine(t *testing.T) int {
 	t.Helper()
-	pid := s.child("qemu")
-	if pid == 0 {
-		t.Fatalf("shim %d has no machine", s.pid)
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return pid
-}
-
-// child is the shim's child with such a name, 0 if it has none.
-func (s shim) child(name string) int {
-	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {
 		stat, _ := os.ReadFile(file)
 		fields := strings.Fields(string(stat))
-		if len(fields) > 3 && fields[3] == strconv.Itoa(s.pid) && strings.Contains(fields[1], name) {
-			pid, _ := strconv.Atoi(fields[0])
+		if len(fields) > 3 && fields[3] == strconv.Itoa(s.pid) && strings.Contains(fields[1], "qemu") {
+			pid, err := strconv.Atoi(fields[0])
+			if err != nil {
+				t.Fatal(err)
+			}
 			return pid
 		}
 	}
+	t.Fatalf("shim %d has no machine", s.pid)
 	return 0
 }

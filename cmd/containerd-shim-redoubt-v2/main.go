@@ -21,15 +21,14 @@ func main() {
 	}
 	var ready *pod.Spare
 	if spare.Asked() {
-		machine, given, err := spare.Wait()
-		if err != nil {
+		var err error
+		if ready, err = spare.Wait(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		if !given {
+		if ready == nil {
 			return
 		}
-		ready = machine
 	}
 	if redoubt.StartedByOlder() {
 		if err := redoubt.StartForOlder(context.Background(), os.Args[1:], os.Stdout); err != nil {

@@ -29,36 +29,24 @@ var rehearsedHardware = net.HardwareAddr{0x02, 0x52, 0x44, 0x42, 0x54, 0x02}
 const rehearsals = 2
 
 // rehearse has the agent do all that it does for a pod and its containers, and
-// take it back, several times. layer is the containers' root file system. It begins
-// nothing more once hurry is closed.
-func (s *Spare) rehearse(ctx context.Context, layer string, hurry <-chan struct{}) error {
+// take it back, several times. layer is the containers' root file system.
+func (s *Spare) rehearse(ctx context.Context, layer string) error {
+	card := hardware
 	for range rehearsals {
-		if closed(hurry) {
-			return nil
-		}
-		if err := s.rehearseOnce(ctx, layer, hurry); err != nil {
+		if err := s.rehearseOnce(ctx, layer, card); err != nil {
 			return err
 		}
-		s.hardware = rehearsedHardware
+		card = rehearsedHardware
 	}
 	return nil
 }
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Spare) rehearseOnce(ctx context.Context, layer string, hurry <-chan struct{}) error {
+func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr) error {
 	alone, shared, err := rehearsalContainers()
 	if err != nil {
 		return err
 	}
-	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(s.hardware), &wire.Guest{}); err != nil {
+	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{}); err != nil {
 		return err
 	}
 	for i := range rehearsalVolumes {
@@ -76,9 +64,6 @@ func (s *Spare) rehearseOnce(ctx context.Context, layer string, hurry <-chan str
 		return err
 	}
 	for _, container := range []*wire.Container{alone, shared} {
-		if closed(hurry) {
-			break
-		}
 		container.Root.Layers = []uint32{uint32(disk)}
 		if err := s.container(ctx, container); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -23,19 +22,17 @@ type Spare struct {
 	shape     vmm.Shape
 	machine   vmm.Machine
 	session   *wire.Session
-	namespace *os.File         // the network namespace that its card is in
-	hardware  net.HardwareAddr // its card's address
+	namespace *os.File // the network namespace that its card is in
 }
 
-// NewSpare makes one for pods whose configuration has the same shape. When hurry
-// is closed a pod waits for it: it rehearses nothing more then.
-func NewSpare(ctx context.Context, c Config, hurry <-chan struct{}) (_ *Spare, err error) {
+// NewSpare makes one for pods whose configuration has the same shape.
+func NewSpare(ctx context.Context, c Config) (_ *Spare, err error) {
 	device, namespace, err := network.Spare()
 	if err != nil {
 		return nil, err
 	}
 	defer device.Close()
-	s := &Spare{shape: c.Shape, namespace: namespace, hardware: hardware}
+	s := &Spare{shape: c.Shape, namespace: namespace}
 	defer func() {
 		if err != nil {
 			s.End()
@@ -51,16 +48,7 @@ func NewSpare(ctx context.Context, c Config, hurry <-chan struct{}) (_ *Spare, e
 	if s.session, err = wire.Host(s.machine.Channel()); err != nil {
 		return nil, err
 	}
-	rehearsed := make(chan struct{})
-	defer close(rehearsed)
-	go func() {
-		select {
-		case <-hurry:
-			_ = s.Urgent() // again when it is a pod's
-		case <-rehearsed:
-		}
-	}()
-	if err := s.rehearse(ctx, c.Rehearsal, hurry); err != nil {
+	if err := s.rehearse(ctx, c.Rehearsal); err != nil {
 		return nil, fmt.Errorf("rehearse: %w", err)
 	}
 	return s, nil
@@ -101,7 +89,7 @@ func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
 	}
 	p.session = s.session
 	if link.Name != "" {
-		link.Hardware = s.hardware
+		link.Hardware = rehearsedHardware
 		c.Sandbox.Links = []wire.Link{link}
 	}
 	go p.configure(p.life, c, func() error { return s.join(p, c) })

@@ -6,8 +6,7 @@
 //
 // There is at most one for each size of machine and each containerd. The shim
 // of a pod starts the next one, which gives way to everything else on the host
-// until it is a pod's itself. A pod that comes before it is ready gets it too: that
-// takes no longer than a machine from the beginning. A spare ends with its containerd, and when
+// until it is a pod's itself. A spare ends with its containerd, and when
 // the files that it was made from are replaced.
 package spare
 
@@ -23,7 +22,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/containerd/log"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/filelock"
 	"redoubt.dev/redoubt/internal/microvm/pod"
@@ -73,111 +71,78 @@ func (p Place) socket() (string, error) {
 func Asked() bool { return len(os.Args) >= 4 && os.Args[1] == command }
 
 // Wait makes the machine and waits until this process is given a pod, whose
-// shim it is from then on (given): its arguments, environment and working folder
-// are. A pod may come while the machine is being made: it gets it as soon as it
-// can be used. The machine is nil where it could not be made, which is for the
-// log then. Not given, there is nothing more to do.
-func Wait() (machine *pod.Spare, given bool, err error) {
+// shim it is from then on: its arguments, environment and working folder are.
+// Without a spare there is nothing more to do: it was not wanted, or could not
+// be made.
+func Wait() (*pod.Spare, error) {
 	memory, err := strconv.ParseInt(os.Args[3], 10, 64)
 	if err != nil {
-		return nil, false, fmt.Errorf("memory of a spare: %w", err)
+		return nil, fmt.Errorf("memory of a spare: %w", err)
 	}
 	if len(os.Args) == 4 {
-		return nil, false, detach()
+		return nil, detach()
 	}
 	place := Place{os.Args[2], memory}
 	path, err := place.socket()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	unlock, err := filelock.Try(path + ".lock")
 	if errors.Is(err, filelock.ErrLocked) {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer unlock()
-	return place.wait(path)
-}
-
-// result is how the making of a machine ended.
-type result struct {
-	machine *pod.Spare
-	err     error
-}
-
-// wait is Wait once this process is the place's only spare.
-func (p Place) wait(path string) (machine *pod.Spare, given bool, err error) {
-	_ = os.Remove(path) // of one that was killed: this one has the lock
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	machine, err := newMachine(place)
 	if err != nil {
-		return nil, false, fmt.Errorf("wait for a pod: %w", err)
+		return nil, fmt.Errorf("make a spare virtual machine: %w", err)
 	}
-	hurry, made := make(chan struct{}), make(chan result, 1)
-	go func() {
-		machine, err := newMachine(p, hurry)
-		made <- result{machine, err}
-		if err == nil {
-			<-machine.Done()
-		}
-		_ = listener.Close() // there is nothing to wait with
-	}()
-	pods := await(p, path, listener)
-	_ = listener.Close() // removes it
-	close(hurry)
-	if pods != nil {
-		// What is urgent now began as what was not.
-		err = unix.Setpriority(unix.PRIO_PGRP, 0, 0)
-	}
-	got := <-made
+	pods, err := await(place, path, machine)
 	if pods == nil {
-		if got.err == nil {
-			got.machine.End()
-		}
-		return nil, false, got.err
+		machine.End()
+		return nil, err
 	}
-	if err := errors.Join(err, pods.become()); err != nil {
-		return nil, false, err
-	}
-	if got.err != nil {
-		log.L.WithError(got.err).Warn("no spare virtual machine")
-		return nil, true, nil
-	}
-	return got.machine, true, got.machine.Urgent()
+	// What is urgent now began as what was not.
+	return machine, errors.Join(pods.become(), unix.Setpriority(unix.PRIO_PGRP, 0, 0), machine.Urgent())
 }
 
-func newMachine(place Place, hurry <-chan struct{}) (*pod.Spare, error) {
+func newMachine(place Place) (*pod.Spare, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), makeLimit)
 	defer cancel()
 	config, err := pod.SpareConfig(ctx, place.Memory)
 	if err != nil {
-		return nil, fmt.Errorf("make a spare virtual machine: %w", err)
+		return nil, err
 	}
-	machine, err := pod.NewSpare(ctx, config, hurry)
-	if err != nil {
-		return nil, fmt.Errorf("make a spare virtual machine: %w", err)
-	}
-	return machine, nil
+	return pod.NewSpare(ctx, config)
 }
 
-// await returns the pod that somebody came with, nil when nobody will, or
-// listener is closed.
-func await(place Place, path string, listener *net.UnixListener) *handover {
+// await returns the pod that somebody came with, nil when nobody will.
+func await(place Place, path string, machine *pod.Spare) (*handover, error) {
+	_ = os.Remove(path) // of one that was killed: this one has the lock
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("wait for a pod: %w", err)
+	}
+	defer listener.Close() // removes it
 	for absent := 0; absent < absences; {
 		_ = listener.SetDeadline(time.Now().Add(look))
 		conn, err := listener.AcceptUnix()
 		if err == nil {
-			if pods, err := receive(conn); err == nil {
-				return pods
+			pods, err := receive(conn)
+			if err == nil {
+				return pods, nil
 			}
 			continue // whoever it was starts a shim without a spare
 		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil
+		if now, keyErr := place.socket(); keyErr != nil || now != path {
+			return nil, nil
 		}
-		if now, err := place.socket(); err != nil || now != path {
-			return nil
+		select {
+		case <-machine.Done():
+			return nil, errors.New("the machine ended while it waited")
+		default:
 		}
 		absent++
 		if containerd, err := net.Dial("unix", place.Containerd); err == nil {
@@ -185,5 +150,5 @@ func await(place Place, path string, listener *net.UnixListener) *handover {
 			absent = 0
 		}
 	}
-	return nil
+	return nil, nil
 }
