@@ -42,7 +42,7 @@ type Headroom struct {
 // pod is one that has processes.
 type pod struct {
 	used   time.Duration // of processors, since it began
-	seen   time.Time
+	seen   time.Time     // the last look, zero before the first
 	bucket allowance.Bucket
 	held   bool // it keeps off some processors
 }
@@ -93,11 +93,11 @@ func (h *Headroom) look(now time.Time) error {
 		if err != nil {
 			return err
 		}
-		p, known := h.pods[at], true
+		p := h.pods[at]
 		if p == nil {
-			p, known = &pod{bucket: allowance.Bucket{Burst: burst, Most: most}}, false
+			p = &pod{bucket: allowance.Bucket{Burst: burst, Most: most}}
 		}
-		if err := h.judge(at, p, known, all, now); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+		if err := h.judge(at, p, all, now); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
 			return nil // it has ended
 		} else if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", filepath.Base(at), err))
@@ -112,14 +112,14 @@ func (h *Headroom) look(now time.Time) error {
 // judge holds a pod, or lets it go. What all that are held request has room on the
 // processors they are held to. One that is new may have been held by an earlier
 // watch.
-func (h *Headroom) judge(at string, p *pod, known bool, all processors.Set, now time.Time) error {
+func (h *Headroom) judge(at string, p *pod, all processors.Set, now time.Time) error {
 	used, err := h.files.usage(at)
 	if err != nil {
 		return err
 	}
-	took, passed := used-p.used, now.Sub(p.seen)
+	took, passed, unseen := used-p.used, now.Sub(p.seen), p.seen.IsZero()
 	p.used, p.seen = used, now
-	if !known {
+	if unseen {
 		return processors.Allow(filepath.Join(h.files.sets, at), all)
 	}
 	if took <= time.Duration(little*float64(passed)) && p.bucket.Paid() {
