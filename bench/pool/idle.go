@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,7 +20,6 @@ import (
 	"redoubt.dev/redoubt/bench/platform"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/cri"
-	"redoubt.dev/redoubt/internal/kube"
 )
 
 const (
@@ -37,30 +35,16 @@ const (
 
 // Idle weighs instances of functions that nobody calls, in every language and
 // class: what one more adds to the memory of a node.
-func Idle(ctx context.Context, p *platform.Platform) (results []measure.Result, err error) {
-	classes, err := p.Classes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c, err := p.Services()
-	if err != nil {
-		return nil, err
-	}
-	b := &bench{Client: c, platform: p}
-	for _, lang := range languages {
-		if err := b.image(ctx, lang.runtime, lang.file, lang.source); err != nil {
-			return results, err
+func Idle(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
+	results, err := everywhere(ctx, p, func(b *bench, lang language, class string) ([]measure.Result, error) {
+		weights, err := b.idle(ctx, lang.runtime, class, lang.source)
+		if err != nil {
+			return nil, err
 		}
-		for _, class := range classes {
-			weights, err := b.idle(ctx, lang.runtime, class, lang.source)
-			if err != nil {
-				return results, fmt.Errorf("%s in %s: %w", lang.runtime, class, err)
-			}
-			results = append(results, measure.Of(idleSuite, class, "memory of an idle function, "+lang.runtime, "MB", weights...))
-		}
-	}
+		return []measure.Result{measure.Of(idleSuite, class, "memory of an idle function, "+lang.runtime, "MB", weights...)}, nil
+	})
 	measure.Compare(results, idlepod.Plain)
-	return results, nil
+	return results, err
 }
 
 // idle makes functions, weighs their instances in megabytes, and removes them.
@@ -99,16 +83,10 @@ func (b *bench) idle(ctx context.Context, language, class, source string) (weigh
 
 // instance is a function's that is ready; nil where there is none.
 func (b *bench) instance(ctx context.Context, f *kubeless.Function) *corev1.Pod {
-	pods, err := b.platform.Cluster.CoreV1().Pods(f.Namespace).List(ctx, metav1.ListOptions{LabelSelector: serving.ServiceLabel + "=" + f.Name})
-	if err != nil || b.Get(ctx, client.ObjectKeyFromObject(f), f) != nil || !f.Status.Conditions.IsTrue(serving.Ready) {
+	if b.Get(ctx, client.ObjectKeyFromObject(f), f) != nil || !f.Status.Conditions.IsTrue(serving.Ready) {
 		return nil
 	}
-	for i := range pods.Items {
-		if pod := &pods.Items[i]; pod.DeletionTimestamp == nil && kube.PodIs(pod, corev1.PodReady) {
-			return pod
-		}
-	}
-	return nil
+	return b.ready(ctx, f.Namespace, serving.ServiceLabel+"="+f.Name)
 }
 
 // weigh is the memory that a pod, and what runs because of it, adds to a node, in

@@ -36,14 +36,41 @@ const (
 	patience = time.Minute
 )
 
-// languages are those that have spare instances, with a source of one function.
-var languages = []struct{ runtime, file, source string }{
+// language is one with a source of one function.
+type language struct{ runtime, file, source string }
+
+// languages are those that have spare instances.
+var languages = []language{
 	{"python3", "app.py", "def greet(event, context):\n    return 'hello'\n"},
 	{"nodejs", "app.js", "module.exports = {greet: (event, context) => 'hello'};\n"},
 }
 
 // Run measures every language in every class.
-func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, err error) {
+func Run(ctx context.Context, p *platform.Platform) ([]measure.Result, error) {
+	results, err := everywhere(ctx, p, func(b *bench, lang language, class string) ([]measure.Result, error) {
+		times := map[string][]float64{}
+		err := measure.Interleave([]string{made, spare}, rounds, func(subject string, record bool) error {
+			took, err := b.first(ctx, newFunction(lang.runtime, class, lang.source, subject))
+			if err == nil && record {
+				times[subject] = append(times[subject], float64(took)/float64(time.Millisecond))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		metric := fmt.Sprintf("first call, %s in %s", lang.runtime, class)
+		return []measure.Result{
+			measure.Of(suite, made, metric, "ms", times[made]...),
+			measure.Of(suite, spare, metric, "ms", times[spare]...).Within(bar),
+		}, nil
+	})
+	measure.Compare(results, made)
+	return results, err
+}
+
+// everywhere measures something for every language in every class.
+func everywhere(ctx context.Context, p *platform.Platform, one func(b *bench, lang language, class string) ([]measure.Result, error)) (results []measure.Result, err error) {
 	classes, err := p.Classes(ctx)
 	if err != nil {
 		return nil, err
@@ -58,24 +85,13 @@ func Run(ctx context.Context, p *platform.Platform) (results []measure.Result, e
 			return results, err
 		}
 		for _, class := range classes {
-			times := map[string][]float64{}
-			err := measure.Interleave([]string{made, spare}, rounds, func(subject string, record bool) error {
-				took, err := b.first(ctx, newFunction(lang.runtime, class, lang.source, subject))
-				if err == nil && record {
-					times[subject] = append(times[subject], float64(took)/float64(time.Millisecond))
-				}
-				return err
-			})
+			measured, err := one(b, lang, class)
 			if err != nil {
 				return results, fmt.Errorf("%s in %s: %w", lang.runtime, class, err)
 			}
-			metric := fmt.Sprintf("first call, %s in %s", lang.runtime, class)
-			results = append(results,
-				measure.Of(suite, made, metric, "ms", times[made]...),
-				measure.Of(suite, spare, metric, "ms", times[spare]...).Within(bar))
+			results = append(results, measured...)
 		}
 	}
-	measure.Compare(results, made)
 	return results, nil
 }
 
@@ -134,16 +150,22 @@ func (b *bench) first(ctx context.Context, f *kubeless.Function) (took time.Dura
 }
 
 func (b *bench) spareReady(ctx context.Context) bool {
-	pods, err := b.platform.Cluster.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{LabelSelector: kubeless.SpareLabel})
+	return b.ready(ctx, metav1.NamespaceDefault, kubeless.SpareLabel) != nil
+}
+
+// ready is a pod that is, of those that a selector of labels finds; nil where there
+// is none.
+func (b *bench) ready(ctx context.Context, namespace, selector string) *corev1.Pod {
+	pods, err := b.platform.Cluster.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return false
+		return nil
 	}
 	for i := range pods.Items {
-		if pods.Items[i].DeletionTimestamp == nil && kube.PodIs(&pods.Items[i], corev1.PodReady) {
-			return true
+		if pod := &pods.Items[i]; pod.DeletionTimestamp == nil && kube.PodIs(pod, corev1.PodReady) {
+			return pod
 		}
 	}
-	return false
+	return nil
 }
 
 func (b *bench) await(ctx context.Context, what string, is func() bool) error {
