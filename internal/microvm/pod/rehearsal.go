@@ -31,9 +31,13 @@ const rehearsals = 2
 // rehearse has the agent do all that it does for a pod and its containers, and
 // take it back, several times. layer is the containers' root file system.
 func (s *Spare) rehearse(ctx context.Context, layer string) error {
+	containers, err := rehearsalContainers()
+	if err != nil {
+		return err
+	}
 	card := hardware
 	for range rehearsals {
-		if err := s.rehearseOnce(ctx, layer, card); err != nil {
+		if err := s.rehearseOnce(ctx, layer, card, containers); err != nil {
 			return err
 		}
 		card = rehearsedHardware
@@ -41,11 +45,7 @@ func (s *Spare) rehearse(ctx context.Context, layer string) error {
 	return nil
 }
 
-func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr) error {
-	alone, shared, err := rehearsalContainers()
-	if err != nil {
-		return err
-	}
+func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr, containers []*wire.Container) error {
 	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{}); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.Hardwar
 	if err != nil {
 		return err
 	}
-	for _, container := range []*wire.Container{alone, shared} {
+	for _, container := range containers {
 		container.Root.Layers = []uint32{uint32(disk)}
 		if err := s.container(ctx, container); err != nil {
 			return err
@@ -131,18 +131,17 @@ var rehearsalVolumes = []wire.Volume{
 // rehearsalContainers have what the kubelet and containerd give to every one. The
 // first is root's and has limits and a PID namespace of its own, the second is
 // another user's and shares the pod's.
-func rehearsalContainers() (alone, shared *wire.Container, err error) {
-	if alone, err = rehearsalContainer(); err != nil {
-		return nil, nil, err
+func rehearsalContainers() ([]*wire.Container, error) {
+	alone, err := rehearsalContainer()
+	if err != nil {
+		return nil, err
 	}
+	shared := *alone
 	alone.Limits = wire.Limits{Memory: 32 << 20, Quota: 100000, Period: 100000, Weight: 100, Processes: 100}
-	if shared, err = rehearsalContainer(); err != nil {
-		return nil, nil, err
-	}
 	const nobody = 65535
 	shared.PodPID, shared.Process.UID, shared.Process.GID, shared.Process.Groups = true, nobody, nobody, []uint32{nobody}
 	shared.Process.Caps = wire.Capabilities{Bounding: shared.Process.Caps.Bounding}
-	return alone, shared, nil
+	return []*wire.Container{alone, &shared}, nil
 }
 
 func rehearsalContainer() (*wire.Container, error) {
