@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"redoubt.dev/redoubt/internal/cluster/cgroup"
 	"redoubt.dev/redoubt/internal/processors"
 	"redoubt.dev/redoubt/test/platform"
 )
@@ -44,24 +45,15 @@ func TestGreedyPodsLeaveProcessors(t *testing.T) {
 }
 
 // processesOf are those of the node that are in the pod's control group.
-func processesOf(t *testing.T, pod *corev1.Pod) (pids []int) {
+func processesOf(t *testing.T, pod *corev1.Pod) []int {
 	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	groups, err := cgroup.New(shared.Inst.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
-		groups, _ := os.ReadFile(file) // empty for one that has ended
-		if strings.Contains(string(groups), "pod"+string(pod.UID)) {
-			var pid int
-			if _, err := fmt.Sscanf(file, "/proc/%d/cgroup", &pid); err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
-	}
-	if len(pids) == 0 {
-		t.Fatalf("pod %s has no process", pod.Name)
+	pids, err := groups.Processes(filepath.Join("kubepods", strings.ToLower(string(pod.Status.QOSClass)), "pod"+string(pod.UID)))
+	if err != nil || len(pids) == 0 {
+		t.Fatalf("pod %s has the processes %v: %v", pod.Name, pids, err)
 	}
 	return pids
 }

@@ -35,6 +35,7 @@ import (
 	"redoubt.dev/redoubt/internal/hold"
 	"redoubt.dev/redoubt/internal/node/builds"
 	"redoubt.dev/redoubt/internal/node/grace"
+	"redoubt.dev/redoubt/internal/node/groups"
 	"redoubt.dev/redoubt/internal/node/guard"
 	"redoubt.dev/redoubt/internal/node/headroom"
 	"redoubt.dev/redoubt/internal/node/walls"
@@ -183,7 +184,7 @@ func (r *role) storeBuilds(ctx context.Context, opts Options) error {
 
 // keepHeadroom begins to keep some processors free of greedy pods.
 func (r *role) keepHeadroom(ctx context.Context, opts Options) {
-	h, err := headroom.New(headroom.Mounts, opts.CgroupRoot)
+	h, err := headroom.New(groups.Mounts, opts.CgroupRoot)
 	if err != nil {
 		slog.Warn("a pod that takes more than it asked for may keep others waiting", "error", err)
 		return

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"redoubt.dev/redoubt/internal/node/groups"
 )
 
 // The hierarchies that can freeze: version 1's own, or the unified one.
 const (
-	freezerV1 = "/sys/fs/cgroup/freezer"
-	unified   = "/sys/fs/cgroup"
+	freezerV1 = groups.Mounts + "/freezer"
+	unified   = groups.Mounts
 )
 
 const (

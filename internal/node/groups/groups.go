@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+// Mounts is where a machine has its control groups: the unified hierarchy, or a
+// folder for each of version 1.
+const Mounts = "/sys/fs/cgroup"
+
 // maxDepth is how far below the kubelet's root a pod's group is at most: in
 // slices or not, below an instance's own group, kubepods, and a class of service.
 const maxDepth = 6

@@ -14,9 +14,6 @@ import (
 	"redoubt.dev/redoubt/internal/processors"
 )
 
-// Mounts is where a machine has its control groups.
-const Mounts = "/sys/fs/cgroup"
-
 // files are the control groups below a kubelet's root: on version 1 one
 // hierarchy says what was used, one what a group weighs and one what processors
 // it may have; on version 2 it is one for all.

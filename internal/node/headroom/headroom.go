@@ -48,7 +48,7 @@ type pod struct {
 }
 
 // New watches the pods of the kubelet whose control groups are below root, a path
-// in the hierarchy, of those that are mounted (Mounts on any machine). Where the kernel lets no group have processors of its own it
+// in the hierarchy, of those that are mounted (groups.Mounts on any machine). Where the kernel lets no group have processors of its own it
 // fails.
 func New(mounted, root string) (*Headroom, error) {
 	f, err := find(mounted, root)
