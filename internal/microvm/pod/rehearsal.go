@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/microvm/seccomp"
 	"redoubt.dev/redoubt/internal/microvm/vmm"
@@ -24,55 +25,66 @@ const (
 // rehearsedHardware is the address of a card that has been through a rehearsal.
 var rehearsedHardware = net.HardwareAddr{0x02, 0x52, 0x44, 0x42, 0x54, 0x02}
 
-// rehearsals are how often. The second time goes other ways than the first:
-// through what has been made before, as a pod's container does.
-const rehearsals = 2
-
 // rehearse has the agent do all that it does for a pod and its containers, and
-// take it back, several times. layer is the containers' root file system.
+// take it back. What need not wait for each other is done at the same time: most of
+// it waits for answers. At the end the agent is told once more whose it is, which
+// goes other ways where there has been a pod. layer is the containers' root file
+// system.
 func (s *Spare) rehearse(ctx context.Context, layer string) error {
 	containers, err := rehearsalContainers()
 	if err != nil {
 		return err
 	}
-	card := hardware
-	for range rehearsals {
-		if err := s.rehearseOnce(ctx, layer, card, containers); err != nil {
-			return err
-		}
-		card = rehearsedHardware
-	}
-	return nil
-}
-
-func (s *Spare) rehearseOnce(ctx context.Context, layer string, card net.HardwareAddr, containers []*wire.Container) error {
-	if err := s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{}); err != nil {
-		return err
-	}
-	for i := range rehearsalVolumes {
-		if err := s.session.Call(ctx, wire.PutVolume, &rehearsalVolumes[i], &wire.Empty{}); err != nil {
-			return err
-		}
-	}
-	file, err := os.Open(layer)
+	disk, err := s.prepare(ctx, layer)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	disk, err := s.machine.AddDisk(ctx, vmm.Disk{File: file, ReadOnly: true})
-	if err != nil {
-		return err
-	}
+	var lives errgroup.Group
 	for _, container := range containers {
 		container.Root.Layers = []uint32{uint32(disk)}
-		if err := s.container(ctx, container); err != nil {
-			return err
-		}
+		lives.Go(func() error { return s.container(ctx, container) })
+	}
+	if err := lives.Wait(); err != nil {
+		return err
 	}
 	if err := s.session.Call(ctx, wire.Reset, &wire.Empty{}, &wire.Empty{}); err != nil {
 		return err
 	}
-	return s.machine.RemoveDisk(ctx, disk)
+	var end errgroup.Group
+	end.Go(func() error { return s.machine.RemoveDisk(ctx, disk) })
+	end.Go(func() error {
+		if err := s.configure(ctx, rehearsedHardware); err != nil {
+			return err
+		}
+		return s.session.Call(ctx, wire.Reset, &wire.Empty{}, &wire.Empty{})
+	})
+	return end.Wait()
+}
+
+// prepare makes the machine a pod's and gives it the containers' root file system
+// and volumes.
+func (s *Spare) prepare(ctx context.Context, layer string) (disk vmm.DiskAddress, err error) {
+	file, err := os.Open(layer)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	var parts errgroup.Group
+	parts.Go(func() (err error) {
+		disk, err = s.machine.AddDisk(ctx, vmm.Disk{File: file, ReadOnly: true})
+		return err
+	})
+	parts.Go(func() error { return s.configure(ctx, hardware) })
+	for i := range rehearsalVolumes {
+		parts.Go(func() error { return s.session.Call(ctx, wire.PutVolume, &rehearsalVolumes[i], &wire.Empty{}) })
+	}
+	err = parts.Wait()
+	return disk, err
+}
+
+// configure makes the machine a pod's. card is the address that its card has.
+func (s *Spare) configure(ctx context.Context, card net.HardwareAddr) error {
+	return s.session.Call(ctx, wire.Configure, rehearsalSandbox(card), &wire.Guest{})
 }
 
 // container is a container's life.
@@ -139,6 +151,7 @@ func rehearsalContainers() ([]*wire.Container, error) {
 	shared := *alone
 	alone.Limits = wire.Limits{Memory: 32 << 20, Quota: 100000, Period: 100000, Weight: 100, Processes: 100}
 	const nobody = 65535
+	shared.ID += "-shared"
 	shared.PodPID, shared.Process.UID, shared.Process.GID, shared.Process.Groups = true, nobody, nobody, []uint32{nobody}
 	shared.Process.Caps = wire.Capabilities{Bounding: shared.Process.Caps.Bounding}
 	return []*wire.Container{alone, &shared}, nil
