@@ -82,7 +82,7 @@ func (r *rig) pod(revision, ip string) *corev1.Pod {
 		Namespace: "default", Name: revision + "-" + ip, UID: types.UID(revision + ip),
 		Labels: map[string]string{serving.RevisionLabel: revision, serving.RevisionUIDLabel: "uid-" + revision},
 	}}
-	p.Status.PodIP = ip
+	p.Status.PodIP, p.Status.HostIP = ip, "127.0.0.1"
 	r.sink.SetPod(p)
 	return p
 }

@@ -15,8 +15,7 @@ func (r *Revision) Rest(now time.Time) {
 		if i.keeper == nil || i.active > 0 || i.released || now.Sub(i.idle) < after || !i.keeper.Connected(i) {
 			continue
 		}
-		// A frozen instance cannot tell that a connection has become too old.
-		i.Conns.Drop()
+		i.Conns.Rest()
 		i.released = true
 		i.keeper.Release(i)
 	}

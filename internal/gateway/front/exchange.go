@@ -138,6 +138,19 @@ var (
 	errBroken = errors.New("the instance closed the connection without an answer")
 )
 
+// wake returns the connection that was kept for the request that wakes the
+// instance, if this is one that can be sent again. Any other request does without,
+// and nobody gets it: an instance that serves one connection at a time would wait
+// for that one.
+func (x *exchange) wake() *upstream.Conn {
+	c := x.instance.Conns.Wake()
+	if c != nil && (!x.req.Idempotent() || x.req.HasBody()) {
+		_ = c.Close()
+		return nil
+	}
+	return c
+}
+
 // repeatable says that sending the request again does no harm and that all of
 // it is at hand.
 func (x *exchange) repeatable() bool { return x.req.Idempotent() && x.uploaded == nil }
@@ -183,21 +196,25 @@ func (x *exchange) connect(fresh bool) (err error) {
 	if fresh {
 		dial = x.instance.Conns.Dial
 	}
-	thawing := x.instance.Thawing()
-	var begin time.Time
-	if thawing {
-		begin = time.Now()
+	if !x.instance.Thawing() {
+		x.up, err = dial()
+		return dialed(err)
 	}
-	x.up, err = dial()
-	if thawing {
-		if err := x.revision.Awake(x.instance, begin, x.gone); err != nil {
-			return err
-		}
-		x.span.Waited(string(balance.Thaw), begin)
-		if err != nil {
-			x.up, err = dial()
-		}
+	begin := time.Now()
+	if x.up = x.wake(); x.up == nil {
+		x.up, err = dial()
 	}
+	if err := x.revision.Awake(x.instance, begin, x.gone); err != nil {
+		return err
+	}
+	x.span.Waited(string(balance.Thaw), begin)
+	if err != nil {
+		x.up, err = dial()
+	}
+	return dialed(err)
+}
+
+func dialed(err error) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errDial, err)
 	}

@@ -44,6 +44,7 @@ type Pool struct {
 	mu     sync.Mutex
 	closed bool    // guarded by mu, as are all below
 	idle   []*Conn // the one used last is at the end
+	kept   *Conn   // for the request that wakes the instance; nil for none
 	sweep  *time.Timer
 	// dials is how many connections are being made, and waiting who waits for
 	// one of them to be done, or for a connection that is given back.
@@ -195,18 +196,56 @@ func (p *Pool) Open() {
 	p.closed = false
 }
 
-// Drop closes the connections that no request uses; others can be kept again.
-func (p *Pool) Drop() {
+// Rest closes the connections that no request uses but one, which Wake returns:
+// the instance will not be able to say that it has become too old. Others can be
+// kept again.
+func (p *Pool) Rest() {
+	c := p.take()
+	if c != nil {
+		c.probe(false)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop()
+	p.kept = c
 }
 
+// Wake returns the connection that Rest has kept; nil where there is none, or no
+// more. An instance that sees how old it is may close it at any moment: it is for
+// a request that can be sent again.
+func (p *Pool) Wake() *Conn {
+	p.mu.Lock()
+	c := p.kept
+	p.kept = nil
+	p.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	if !c.Quiet() {
+		_ = c.Close()
+		return nil
+	}
+	c.probe(true)
+	return c
+}
+
+// probe has the kernel ask now and then whether the other side is still there.
+// It would take one that stands still for one that is gone.
+func (c *Conn) probe(on bool) {
+	if tcp, ok := c.Conn.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAlive(on)
+	}
+}
+
+// drop is called with p.mu held.
 func (p *Pool) drop() {
 	for _, c := range p.idle {
 		_ = c.Close()
 	}
-	p.idle = nil
+	if p.kept != nil {
+		_ = p.kept.Close()
+	}
+	p.idle, p.kept = nil, nil
 }
 
 // Close closes the connections that no request uses, and makes Put close the

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/balance"
+	"redoubt.dev/redoubt/internal/gateway/instance"
+)
+
+// obliging is a keeper whose nodes do at once what they are asked for.
+type obliging struct{}
+
+func (obliging) Connected(*balance.Instance) bool { return true }
+func (obliging) Release(*balance.Instance)        {}
+func (obliging) Hold(*balance.Instance) <-chan struct{} {
+	running := make(chan struct{})
+	close(running)
+	return running
+}
+
+// The request that wakes an instance goes over a connection from before, if it
+// does no harm twice: the instance may close that one at the same moment.
+func TestConnectionIsKeptForTheThaw(t *testing.T) {
+	r := newRig(t)
+	tracker := instance.NewTracker(r.gateway.table.SetRevision, obliging{})
+	t.Cleanup(tracker.Close)
+	r.sink.tracker = tracker
+	closes := false
+	r.service("sleeps", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if closes {
+			w.Header().Set("Connection", "close")
+		}
+		_, _ = io.WriteString(w, req.RemoteAddr)
+	}), nil)
+	var before string
+	for _, test := range []struct {
+		name, method string
+		closes       bool // the instance closes the connection after this request
+		same         bool // the connection is the one of the request before
+	}{
+		{"first", http.MethodGet, false, false},
+		{"that can be repeated", http.MethodGet, false, true},
+		{"that may not be repeated", http.MethodPost, false, false},
+		{"again", http.MethodPut, true, true},
+		{"after the connection was closed", http.MethodGet, false, false},
+	} {
+		r.until("the instance was released", func() bool { return r.load("sleeps").Active == 0 })
+		r.gateway.table.Revisions(func(rev *balance.Revision) { rev.Rest(time.Now().Add(time.Hour)) })
+		closes = test.closes
+		status, from := r.do(r.request(test.method, "sleeps.default", "/", nil))
+		if status != http.StatusOK || (from == before) != test.same {
+			t.Errorf("request %s: %d from %s, before %s", test.name, status, from, before)
+		}
+		before = from
+	}
+}
