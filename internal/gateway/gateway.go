@@ -86,6 +86,7 @@ type Options struct {
 
 // Run serves until ctx ends, and then until open requests are done.
 func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
+	leaveProcessors()
 	watcher, err := watch.New(cfg, opts.PodRange.IsValid())
 	if err != nil {
 		return err
