@@ -1,6 +1,9 @@
 package runtimes
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Build is how what a function needs is made of its source: dependencies are
 // installed, or the source is compiled. It runs in a sandbox of the function's
@@ -96,14 +99,18 @@ func (r Runtime) Builds() *Build {
 const SourceFolder = "/kubeless"
 
 // SDK is the module that functions in Go are written against, by the paths in it.
+// It is of folders of this package, which have other names there.
 func SDK() (map[string][]byte, error) {
-	sources, err := read("go/functions/*.go")
-	if err != nil {
-		return nil, err
-	}
-	files := map[string][]byte{"go.mod": []byte("module github.com/kubeless/kubeless\n\ngo 1.22\n")}
-	for name, data := range sources {
-		files["pkg/functions/"+name] = data
+	const module = "github.com/kubeless/kubeless"
+	files := map[string][]byte{"go.mod": []byte("module " + module + "\n\ngo 1.22\n")}
+	for folder, into := range map[string]string{"contract": "contract", "lend": "lend", "go/functions": "pkg/functions"} {
+		sources, err := read(folder + "/*.go")
+		if err != nil {
+			return nil, err
+		}
+		for name, data := range sources {
+			files[into+"/"+name] = bytes.ReplaceAll(data, []byte(`"`+modulePath+`/`), []byte(`"`+module+`/`))
+		}
 	}
 	return files, nil
 }

@@ -45,7 +45,7 @@ type Runtime struct {
 }
 
 //go:embed python3/server.py nodejs/server.js ruby/server.rb php/server.php java/Server.java
-//go:embed contract/*.go binary/*.go wasm/*.go wasm/modules.sum
+//go:embed contract/*.go lend/*.go binary/*.go wasm/*.go wasm/modules.sum go/server/*.go
 //go:embed source/*.go builder/*.go python3/build.sh nodejs/build.sh go/build.sh go/functions/*.go
 var servers embed.FS
 
@@ -105,8 +105,8 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 	"go": {
 		Name: "go", Extension: ".go",
 		Image: "localhost/redoubt/go:latest",
-		// The function is a program that serves, as those of binary may be.
-		Server:  "binary",
+		// The function is a program, which the server lends connections.
+		Server:  "go/server",
 		Command: []string{"/server", "/function/handler"},
 	},
 	"binary": {
@@ -145,12 +145,14 @@ func (r Runtime) Files() (map[string][]byte, error) {
 	if !r.Compiled() {
 		return read(r.Server)
 	}
-	return module(r.Sums, "contract", r.Server)
+	return module(r.Sums, "contract", "lend", r.Server)
 }
 
 // Builder is the program that runs the script of a build: a Go module, whose
 // package is the folder builder.
 func Builder() (map[string][]byte, error) { return module("", "source", "builder") }
+
+const modulePath = "redoubt.dev/redoubt/runtimes"
 
 // module is a Go module of folders of this package. What it needs of others is
 // nothing, or exactly what this one is tested with.
@@ -173,7 +175,7 @@ func module(sums string, folders ...string) (map[string][]byte, error) {
 
 // requirements are the module's own files.
 func requirements(file string) (map[string][]byte, error) {
-	const mod = "module redoubt.dev/redoubt/runtimes\n"
+	const mod = "module " + modulePath + "\n"
 	if file == "" {
 		return map[string][]byte{"go.mod": []byte(mod + "\ngo 1.22\n")}, nil
 	}

@@ -843,6 +843,30 @@ function run($event) {
     return (string) getmypid();
 }
 `,
+		"go": `
+package kubeless
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/kubeless/kubeless/pkg/functions"
+)
+
+func Run(event functions.Event, context functions.Context) (string, error) {
+	switch event.Data {
+	case "leave":
+		os.Exit(3)
+	case "exit":
+		go panic("elsewhere")
+		select {}
+	case "later":
+		time.AfterFunc(50*time.Millisecond, func() { os.Exit(3) })
+	}
+	return fmt.Sprint(os.Getpid()), nil
+}
+`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -898,6 +922,15 @@ func TestPythonModuleThatExits(t *testing.T) {
 	r, _ := Get("python3")
 	s := start(t, r, "import os\nos._exit(1)\n", "hello", patient)
 	if status, got := s.call(t, "hello", "text/plain", "x"); status != 500 || !strings.Contains(got, "test.py ends the process that loads it") {
+		t.Errorf("got %d %q", status, got)
+	}
+}
+
+// So is a program in Go.
+func TestGoProgramThatExits(t *testing.T) {
+	r, _ := Get("go")
+	s := start(t, r, "package kubeless\n\nimport (\n\t\"os\"\n\n\t\"github.com/kubeless/kubeless/pkg/functions\"\n)\n\nfunc init() { os.Exit(1) }\n\nfunc Run(functions.Event, functions.Context) (string, error) { return \"\", nil }\n", "run", patient)
+	if status, got := s.call(t, "run", "text/plain", "x"); status != 500 || !strings.Contains(got, "exited before it served") {
 		t.Errorf("got %d %q", status, got)
 	}
 }

@@ -3,8 +3,7 @@
 // The handler is FILE.stdio, where the program is started for every call, reads
 // the body from its standard input and answers on its standard output; or
 // FILE.http, where it is started once, serves HTTP on $PORT, and is passed the
-// requests. A program that the command line names is of the second kind, whatever
-// the handler.
+// requests.
 package main
 
 import (
@@ -19,9 +18,6 @@ import (
 func load() (contract.Caller, error) {
 	file := filepath.Join(contract.Setting("FUNC_FOLDER", "/kubeless"), contract.Setting("MOD_NAME", ""))
 	way := contract.Setting("FUNC_HANDLER", "")
-	if len(os.Args) > 1 {
-		file, way = os.Args[1], "http"
-	}
 	name := filepath.Base(file)
 	info, err := os.Stat(file)
 	switch {

@@ -66,7 +66,7 @@ type function struct {
 	broken  error
 	timeout time.Duration
 	maxBody int64
-	counts  counters
+	counts  Counts
 }
 
 // Setting is a variable of the environment, or what it is otherwise.
@@ -85,6 +85,18 @@ func number(name string, otherwise int) int {
 	return n
 }
 
+// Timeout is how long a call may take: $FUNC_TIMEOUT, 180 seconds if it is not set.
+func Timeout() time.Duration { return time.Duration(number("FUNC_TIMEOUT", 180)) * time.Second }
+
+// Address is where requests come: port $FUNC_PORT, 8080 if it is not set.
+func Address() string { return ":" + Setting("FUNC_PORT", "8080") }
+
+// Handler answers requests with a function's calls, which it counts; one that is
+// broken says so to its callers.
+func Handler(c Caller, broken error, counts Counts) http.Handler {
+	return &function{caller: c, broken: broken, timeout: Timeout(), maxBody: int64(number("REQ_MB_LIMIT", 16)) << 20, counts: counts}
+}
+
 // Serve answers requests with a function's calls until the process is told to
 // end. A function that is broken is served all the same, and says so. The error
 // is that nothing can be served.
@@ -92,14 +104,9 @@ func Serve(c Caller, broken error) error {
 	if broken != nil {
 		fmt.Fprintln(os.Stderr, broken)
 	}
-	f := &function{
-		caller: c, broken: broken,
-		timeout: time.Duration(number("FUNC_TIMEOUT", 180)) * time.Second,
-		maxBody: int64(number("REQ_MB_LIMIT", 16)) << 20,
-	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
-	server := &http.Server{Addr: ":" + Setting("FUNC_PORT", "8080"), Handler: f, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Addr: Address(), Handler: Handler(c, broken, &counters{}), ReadHeaderTimeout: time.Minute}
 	go func() {
 		<-stop
 		_ = server.Close()
@@ -122,22 +129,28 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(w, Text(http.StatusOK, say))
 		return
 	case "/metrics":
-		send(w, Text(http.StatusOK, f.counts.text()))
+		send(w, Text(http.StatusOK, f.counts.Text()))
 		return
 	}
 	started := time.Now()
 	a, err := f.run(r)
 	if err != nil {
-		a = Text(http.StatusInternalServerError, err.Error()+"\n")
-		var p *Problem
-		if errors.As(err, &p) {
-			a.Status = p.Status
-		}
+		a = Failure(err)
 	}
 	seconds := time.Since(started)
-	f.counts.record(r.Method, seconds, a.Status >= 400)
-	record(r, a, seconds)
+	f.counts.Record(r.Method, seconds, a.Status >= 400)
+	NewLine(r).Write(a, seconds)
 	send(w, a)
+}
+
+// Failure is the answer that tells of an error, with a Problem's status or else 500.
+func Failure(err error) Answer {
+	a := Text(http.StatusInternalServerError, err.Error()+"\n")
+	var p *Problem
+	if errors.As(err, &p) {
+		a.Status = p.Status
+	}
+	return a
 }
 
 func (f *function) run(r *http.Request) (Answer, error) {
@@ -161,7 +174,7 @@ func (f *function) run(r *http.Request) (Answer, error) {
 	a, err := f.caller.Call(ctx, r, body)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return Answer{}, Problemf(408, "the function did not answer within %g seconds and was stopped", f.timeout.Seconds())
+		return Answer{}, Late()
 	case err != nil:
 		return Answer{}, err
 	case len(a.Body) > MaxAnswer:
@@ -179,8 +192,13 @@ func send(w http.ResponseWriter, a Answer) {
 	_, _ = w.Write(a.Body) // a caller that has gone has no use for the rest
 }
 
-// line is a call's in the log.
-type line struct {
+// Late is the problem of a call that runs past its time.
+func Late() *Problem {
+	return Problemf(http.StatusRequestTimeout, "the function did not answer within %g seconds and was stopped", Timeout().Seconds())
+}
+
+// Line is a call's in the log.
+type Line struct {
 	Method  string  `json:"method"`
 	Path    string  `json:"path"`
 	Status  int     `json:"status"`
@@ -189,9 +207,14 @@ type line struct {
 	Error   string  `json:"error,omitempty"`
 }
 
-// record writes the call's line into the log.
-func record(r *http.Request, a Answer, took time.Duration) {
-	l := line{Method: r.Method, Path: r.URL.RequestURI(), Status: a.Status, Seconds: took.Seconds(), ID: r.Header.Get("X-Request-Id")}
+// NewLine is the line of a request that has no answer yet.
+func NewLine(r *http.Request) Line {
+	return Line{Method: r.Method, Path: r.URL.RequestURI(), ID: r.Header.Get("X-Request-Id")}
+}
+
+// Write writes the line into the log, with how the call ended.
+func (l Line) Write(a Answer, took time.Duration) {
+	l.Status, l.Seconds = a.Status, took.Seconds()
 	if a.Status >= 400 {
 		l.Error = strings.ToValidUTF8(strings.TrimSpace(string(a.Body[:min(len(a.Body), 1000)])), "?")
 	}

@@ -9,49 +9,63 @@ import (
 	"time"
 )
 
-// counters count calls by method, in Kubeless's names.
+// Counts are of calls, by method.
+type Counts interface {
+	// Record counts a call that is over.
+	Record(method string, took time.Duration, failed bool)
+	// Text has the counts in Kubeless's names.
+	Text() string
+}
+
+// Count is what is counted of one method.
+type Count struct {
+	Calls, Failures int64
+	Seconds         float64
+}
+
+// Metrics are counts by method in Kubeless's names.
+func Metrics(counts map[string]Count) string {
+	var out strings.Builder
+	for _, m := range []struct {
+		name string
+		of   func(Count) any
+	}{
+		{"function_calls_total", func(c Count) any { return c.Calls }},
+		{"function_failures_total", func(c Count) any { return c.Failures }},
+		{"function_duration_seconds_sum", func(c Count) any { return c.Seconds }},
+		{"function_duration_seconds_count", func(c Count) any { return c.Calls }},
+	} {
+		fmt.Fprintf(&out, "# TYPE %s counter\n", m.name)
+		for _, method := range slices.Sorted(maps.Keys(counts)) {
+			fmt.Fprintf(&out, "%s{method=%q} %v\n", m.name, method, m.of(counts[method]))
+		}
+	}
+	return out.String()
+}
+
+// counters are counts of this process alone.
 type counters struct {
 	mu    sync.Mutex
-	calls map[string]count
+	calls map[string]Count
 }
 
-type count struct {
-	calls, failures int
-	seconds         float64
-}
-
-func (c *counters) record(method string, took time.Duration, failed bool) {
+func (c *counters) Record(method string, took time.Duration, failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.calls == nil {
-		c.calls = map[string]count{}
+		c.calls = map[string]Count{}
 	}
 	of := c.calls[method]
-	of.calls++
-	of.seconds += took.Seconds()
+	of.Calls++
+	of.Seconds += took.Seconds()
 	if failed {
-		of.failures++
+		of.Failures++
 	}
 	c.calls[method] = of
 }
 
-func (c *counters) text() string {
+func (c *counters) Text() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out strings.Builder
-	for _, m := range []struct {
-		name string
-		of   func(count) any
-	}{
-		{"function_calls_total", func(c count) any { return c.calls }},
-		{"function_failures_total", func(c count) any { return c.failures }},
-		{"function_duration_seconds_sum", func(c count) any { return c.seconds }},
-		{"function_duration_seconds_count", func(c count) any { return c.calls }},
-	} {
-		fmt.Fprintf(&out, "# TYPE %s counter\n", m.name)
-		for _, method := range slices.Sorted(maps.Keys(c.calls)) {
-			fmt.Fprintf(&out, "%s{method=%q} %v\n", m.name, method, m.of(c.calls[method]))
-		}
-	}
-	return out.String()
+	return Metrics(c.calls)
 }

@@ -104,7 +104,7 @@ func GoRoot() (root, version string, err error) {
 
 // Precompiled are the packages of the standard library that GoCache compiles: what
 // most programs use.
-var Precompiled = []string{"database/sql", "encoding/csv", "encoding/json", "encoding/xml", "html/template", "log/slog", "net/http", "os/exec", "regexp", "text/template"}
+var Precompiled = []string{"database/sql", "encoding/csv", "encoding/json", "encoding/xml", "html/template", "log/slog", "net/http", "os/exec", "os/signal", "regexp", "text/template"}
 
 // GoCache compiles Precompiled of a GOROOT into the folder
 // cache, which anybody may add to, for programs without cgo.

@@ -1,0 +1,3 @@
+package lend
+
+const sysMemfdCreate = 319
