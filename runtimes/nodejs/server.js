@@ -7,7 +7,7 @@
 // yields, the server ends the thread, answers for its calls, and starts another.
 //
 // Started as a spare, it has a thread without a function until it is ordered to
-// load one, once.
+// load one, once. Both exercise what they will do then.
 'use strict';
 
 const { isUtf8 } = require('buffer');
@@ -15,6 +15,7 @@ const fs = require('fs');
 const http = require('http');
 const net = require('net');
 const path = require('path');
+const { Duplex } = require('stream');
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
 // Only a pipe of these copies a connection into another thread: over a socket, as
 // the library does between processes.
@@ -294,10 +295,21 @@ function runFunction() {
   parentPort.postMessage({ loaded: true });
 }
 
+// exercise answers a request that nobody sent, for all that takes to be compiled
+// before somebody waits.
+function exercise() {
+  const server = http.createServer((req, res) => readBody(req).then((body) => res.end(eventOf(req, body).data)));
+  const nobody = new Duplex({ read() {}, write: (part, encoding, done) => done() });
+  server.emit('connection', nobody);
+  nobody.push('POST / HTTP/1.1\r\nHost: spare\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}');
+}
+
 // runThread loads the function; a spare's thread does so when it is told the
 // function's environment.
 function runThread() {
   if (!workerData.spare) return runFunction();
+  configure();
+  exercise();
   parentPort.once('message', (ordered) => {
     Object.assign(env, ordered);
     runFunction();
@@ -326,7 +338,15 @@ class Server {
       await this.loaded;
       this.watch();
     }
-    net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.accept(socket)).listen({ port, backlog: 1024 });
+    net.createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.accept(socket)).listen({ port, backlog: 1024 }, () => {
+      if (this.spare) this.exercise();
+    });
+  }
+
+  // exercise has a spare refuse an order, for all that takes to be compiled before
+  // somebody waits.
+  exercise() {
+    net.connect(port, '127.0.0.1').on('error', () => {}).end('POST /redoubt/order HTTP/1.1\r\nHost: spare\r\nContent-Length: 2\r\n\r\n{}');
   }
 
   // start starts a thread; broken is why it is not to load the function.

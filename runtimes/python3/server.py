@@ -521,7 +521,7 @@ class Server:
         self.breeder.sendall(len(data).to_bytes(4, "big") + data)
 
     def loaded(self):
-        """Wait until it is loaded, whatever came of that, with a worker for the first call."""
+        """Wait until it is loaded, whatever came of that."""
         if not receive(self.breeder, 1):
             problem = f"{MODULE}.py ends the process that loads it"
             os.write(2, (problem + "\n").encode())
@@ -529,6 +529,9 @@ class Server:
             self.begin_breeder()
             self.load({}, [500, problem])
             receive(self.breeder, 1)
+
+    def prepare(self):
+        """Have a worker for the next call."""
         if worker := self.fork():
             self.idle.append(worker)
 
@@ -704,9 +707,6 @@ class Server:
 
     def judge(self, token):
         """Return why a token's order is not taken, 0 where it is."""
-        import hashlib  # which takes a while, and only spares need it
-        import hmac
-
         if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), self.spare):
             return 403
         return 409 if self.ordered else 0
@@ -718,6 +718,7 @@ class Server:
         self.spare = ""
         self.loaded()
         self.refuse(self.ordering, 200, "")
+        self.prepare()  # while who ordered does the rest
 
 
 def put(files):
@@ -732,10 +733,16 @@ def put(files):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     configure()
-    server = Server(os.environ.pop("FUNC_SPARE", ""))
+    spare = os.environ.pop("FUNC_SPARE", "")
+    if spare:
+        global hashlib, hmac
+        import hashlib  # which takes a while: not when somebody waits
+        import hmac
+    server = Server(spare)
     if not server.spare:
         server.load({})
         server.loaded()
+        server.prepare()
     server.serve()
 
 
