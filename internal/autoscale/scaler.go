@@ -30,6 +30,12 @@ const (
 	maxReport = 4 << 20
 )
 
+// Spares are instances that wait for a revision to need them.
+type Spares interface {
+	// Prepare begins to make one an instance of rev, and does not wait.
+	Prepare(rev *serving.Revision)
+}
+
 // Scaler listens to the gateways and writes the decisions to the revisions'
 // status. It runs in one controller at a time, the leader.
 type Scaler struct {
@@ -38,7 +44,10 @@ type Scaler struct {
 	Live client.Reader
 	// Gateways are the admin addresses, host:port.
 	Gateways []string
-	Log      logr.Logger
+	// Spares are told of a revision that somebody waits for, before its scale is
+	// written.
+	Spares Spares
+	Log    logr.Logger
 	// Events says of a revision why it is not scaled.
 	Events events.EventRecorder
 
@@ -235,6 +244,9 @@ func (s *Scaler) decide(ctx context.Context, rev *serving.Revision, at standing,
 	next := rev.DeepCopy()
 	addStarts(&next.Status, starts)
 	if want != *rev.Status.DesiredReplicas {
+		if waiting && want > *rev.Status.DesiredReplicas {
+			s.Spares.Prepare(rev)
+		}
 		next.Status.DesiredReplicas = &want
 		s.Log.Info("scale", "revision", client.ObjectKeyFromObject(rev), "from", *rev.Status.DesiredReplicas, "to", want)
 	}

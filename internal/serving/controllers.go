@@ -74,7 +74,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	for _, add := range []func(ctrl.Manager) error{
 		service.Add,
 		configuration.Add,
-		addRevisions,
+		func(mgr ctrl.Manager) error { return addRevisions(mgr, opts.Gateways) },
 		routing.Add,
 		collection.Add,
 		lending.Add,
@@ -94,12 +94,6 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		func(mgr ctrl.Manager) error {
 			return domain.Add(mgr, domain.Options{Domain: opts.Domain, URLPort: opts.URLPort})
 		},
-		func(mgr ctrl.Manager) error {
-			return mgr.Add(&autoscale.Scaler{
-				Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Gateways: opts.Gateways,
-				Log: mgr.GetLogger().WithName("autoscale"), Events: mgr.GetEventRecorder("redoubt-autoscaler"),
-			})
-		},
 	} {
 		if err := add(mgr); err != nil {
 			return fmt.Errorf("set up controllers: %w", err)
@@ -108,14 +102,17 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	return mgr.Start(ctx)
 }
 
-// addRevisions adds the controller of revisions and the pools that it takes spare
-// instances from.
-func addRevisions(mgr ctrl.Manager) error {
+// addRevisions adds the controller of revisions, what decides how many instances
+// each has, and the pools that both take spare ones from.
+func addRevisions(mgr ctrl.Manager, gateways []string) error {
 	spares, err := pool.Add(mgr)
 	if err != nil {
 		return err
 	}
-	return revision.Add(mgr, spares)
+	return errors.Join(revision.Add(mgr, spares), mgr.Add(&autoscale.Scaler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Gateways: gateways, Spares: spares,
+		Log: mgr.GetLogger().WithName("autoscale"), Events: mgr.GetEventRecorder("redoubt-autoscaler"),
+	}))
 }
 
 // workers is how many objects of one kind are worked on at a time: most of the

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -46,6 +48,13 @@ type Pool struct {
 	live   client.Reader
 	cached client.Reader // of spares alone, for who cannot wait
 	key    []byte
+
+	ctx    context.Context // until the process ends
+	giving sync.WaitGroup
+
+	mu      sync.Mutex
+	gifts   map[types.UID]*gift     // by revision; guarded by mu
+	ordered map[types.UID]time.Time // spares that were sent an order, and when; guarded by mu
 }
 
 // Add registers the controller that keeps the pools' sizes, and returns them.
@@ -54,8 +63,22 @@ func Add(mgr ctrl.Manager) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the cache of spares: %w", err)
 	}
-	p := &Pool{client: mgr.GetClient(), live: mgr.GetAPIReader(), cached: cached, key: make([]byte, 32)}
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Pool{
+		client: mgr.GetClient(), live: mgr.GetAPIReader(), cached: cached, key: make([]byte, 32),
+		ctx: ctx, gifts: map[types.UID]*gift{}, ordered: map[types.UID]time.Time{},
+	}
 	_, _ = rand.Read(p.key) // it never fails
+	err = mgr.Add(manager.RunnableFunc(func(running context.Context) error {
+		<-running.Done()
+		cancel()
+		p.giving.Wait()
+		return nil
+	}))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	// One pass for a namespace: functions of it share spares, and passes of the
 	// same name never run at the same time.
 	later := func(rev client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
@@ -95,7 +118,7 @@ func (p *Pool) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 		return ctrl.Result{}, err
 	}
 	for _, spare := range there {
-		if d := wanted[spare.Labels[kubeless.SpareLabel]]; d != nil && d.size > 0 && p.usable(&spare) {
+		if d := wanted[spare.Labels[kubeless.SpareLabel]]; d != nil && d.size > 0 && p.usable(&spare) && !p.spoiled(&spare) {
 			d.size--
 			continue
 		}
@@ -103,6 +126,7 @@ func (p *Pool) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 			return ctrl.Result{}, fmt.Errorf("delete spare %s: %w", spare.Name, err)
 		}
 	}
+	p.forget(there)
 	for _, d := range wanted {
 		for range d.size {
 			if err := p.client.Create(ctx, p.named(d.pod)); err != nil {
