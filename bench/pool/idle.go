@@ -24,14 +24,21 @@ import (
 
 const (
 	idleSuite = "idle"
-	// idlers are the functions of a kind that are weighed; one more comes first,
-	// which may have to make what they share.
-	idlers = 4
 	// calm is how long they have been without a call then.
 	calm = 15 * time.Second
 	// megabyte is in bytes.
 	megabyte = 1e6
 )
+
+// idlers is how many functions of a class are weighed; one more comes first, which
+// may have to make what they share. Where they take little there are enough to see
+// that each of many takes what one does.
+func idlers(class string) int {
+	if class == idlepod.Plain {
+		return 100
+	}
+	return 4
+}
 
 // Idle weighs instances of functions that nobody calls, in every language and
 // class: what one more adds to the memory of a node.
@@ -55,7 +62,7 @@ func (b *bench) idle(ctx context.Context, language, class, source string) (weigh
 			err = errors.Join(err, b.Delete(context.WithoutCancel(ctx), f))
 		}
 	}()
-	for range idlers + 1 {
+	for range idlers(class) + 1 {
 		f := newFunction(language, class, source, "")
 		f.Spec.Deployment.Spec.Template.Annotations = map[string]string{serving.MinScaleAnnotation: "1"}
 		if err := b.Create(ctx, f); err != nil {
