@@ -82,3 +82,21 @@ func threadEndsWithAnswers(t *testing.T, r Runtime, source, function string) {
 	s.checkMetrics(t, 3, 2)
 	s.checkLog(t, map[string]float64{"request-wait": 500, "request-" + function: 500})
 }
+
+// A thread that ends soon after it has loaded its function starts again no more
+// than once a second: it would take a processor.
+func TestThreadThatAlwaysEndsWaits(t *testing.T) {
+	r, err := Get("nodejs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, r, "require('fs').writeSync(1, 'it loads\\n'); setTimeout(() => process.exit(1), 100); module.exports = { run: () => '' };\n", "run", patient)
+	const starts = 4
+	begun := time.Now()
+	for strings.Count(s.log.String(), "it loads") < starts {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if took := time.Since(begun); took < (starts-2)*time.Second {
+		t.Errorf("%d starts took %v", starts, took)
+	}
+}

@@ -25,6 +25,7 @@ const { WriteWrap } = process.binding('stream_wrap');
 const env = process.env;
 const folder = env.FUNC_FOLDER || '/kubeless';
 const port = Number(env.FUNC_PORT || 8080);
+const pause = 1; // between the starts of two threads, seconds
 const maxAnswer = 64 * 1024 * 1024;
 const plain = 'text/plain; charset=utf-8';
 const eventType = 'application/cloudevents+json'; // a CloudEvent in structured mode
@@ -349,7 +350,8 @@ class Server {
     net.connect(port, '127.0.0.1').on('error', () => {}).end('POST /redoubt/order HTTP/1.1\r\nHost: spare\r\nContent-Length: 2\r\n\r\n{}');
   }
 
-  // start starts a thread; broken is why it is not to load the function.
+  // start starts a thread and returns the promise that it has loaded the function;
+  // broken is why it is not to.
   start(broken) {
     const address = `\0redoubt-${process.pid}-${Math.random().toString(36).slice(2)}`;
     const meeting = net.createServer({ pauseOnConnect: true }, (socket) => {
@@ -360,6 +362,7 @@ class Server {
     });
     meeting.listen(address);
     this.thread = new Worker(__filename, { workerData: { address, broken, memory: this.calls.memory, spare: this.spare !== '' } });
+    const begun = now();
     let isLoaded = false;
     this.loaded = new Promise((resolve) => {
       this.thread.on('message', (said) => {
@@ -371,10 +374,12 @@ class Server {
       this.thread.on('exit', () => {
         meeting.close();
         this.ended();
-        this.start(isLoaded ? undefined : `${settings.module}.js ends the process that loads it`);
-        resolve(this.loaded);
+        if (!isLoaded) return resolve(this.start(`${settings.module}.js ends the process that loads it`));
+        // One that ends whenever it has loaded would take a processor.
+        resolve(new Promise((again) => setTimeout(() => again(this.start()), Math.max(begun + pause - now(), 0) * 1000)));
       });
     });
+    return this.loaded;
   }
 
   accept(socket) {
