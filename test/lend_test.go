@@ -75,7 +75,8 @@ func hasBack(t *testing.T, ns, name string, asked int64, and func(*corev1.Pod) e
 	})
 }
 
-// freeMillis is what the node has left of its processors, in thousandths.
+// freeMillis is what the node has left of its processors, in thousandths, as the
+// scheduler counts.
 func freeMillis(t *testing.T) int64 {
 	t.Helper()
 	nodes, err := shared.Cluster.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
@@ -88,7 +89,7 @@ func freeMillis(t *testing.T) int64 {
 	}
 	free := nodes.Items[0].Status.Allocatable[corev1.ResourceCPU]
 	for i := range pods.Items {
-		free.Sub(requests.PodRequests(&pods.Items[i], requests.PodResourcesOptions{UseStatusResources: true})[corev1.ResourceCPU])
+		free.Sub(requests.PodRequests(&pods.Items[i], requests.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true})[corev1.ResourceCPU])
 	}
 	return free.MilliValue()
 }

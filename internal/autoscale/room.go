@@ -109,7 +109,9 @@ func lacking(node *corev1.Node, there []corev1.Pod, pod *corev1.Pod) corev1.Reso
 // asks is what a pod takes of its node, as the scheduler counts it: its requests,
 // those that the node has not let go of yet among them, with overhead, and a place.
 func asks(pod *corev1.Pod) corev1.ResourceList {
-	all := requests.PodRequests(pod, requests.PodResourcesOptions{UseStatusResources: true})
+	// The scheduler counts what a node says of a whole pod, which has the pod's
+	// overhead in it, and the overhead once more (Kubernetes 1.37).
+	all := requests.PodRequests(pod, requests.PodResourcesOptions{UseStatusResources: true, InPlacePodLevelResourcesVerticalScalingEnabled: true})
 	all[corev1.ResourcePods] = one
 	return all
 }
