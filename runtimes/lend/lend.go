@@ -2,6 +2,7 @@ package lend
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"sync"
@@ -30,9 +31,9 @@ type lender struct {
 	board   *board
 	file    *os.File // the board's
 	timeout time.Duration
-	free    chan uint32   // numbers of connections
-	tried   chan struct{} // closed when the program has been loaded, or could not be
-	broken  queue         // connections that no program answers
+	free    chan uint32 // numbers of connections
+	tried   func()      // says that the program has been loaded, or could not be
+	broken  queue       // connections that no program answers
 
 	mu          sync.Mutex
 	connections map[uint32]*net.TCPConn
@@ -47,9 +48,10 @@ func Lend(program string) error {
 	if err != nil {
 		return err
 	}
+	tried := make(chan struct{})
 	l := &lender{
 		program: program, board: b, file: file, timeout: contract.Timeout(),
-		free: make(chan uint32, most), tried: make(chan struct{}), broken: make(queue),
+		free: make(chan uint32, most), tried: sync.OnceFunc(func() { close(tried) }), broken: make(queue),
 		connections: map[uint32]*net.TCPConn{},
 	}
 	for n := range uint32(most) {
@@ -58,7 +60,7 @@ func Lend(program string) error {
 	go l.broken.serve(b)
 	go l.keep()
 	go l.watch()
-	<-l.tried
+	<-tried
 	listener, err := net.Listen("tcp", contract.Address())
 	if err != nil {
 		return err
@@ -111,22 +113,11 @@ func (l *lender) keep() {
 func (l *lender) loaded(p *process) {
 	l.mu.Lock()
 	l.borrower, l.unloadable = p, false
-	all := make(map[uint32]*net.TCPConn, len(l.connections))
-	for number, c := range l.connections {
-		all[number] = c
-	}
+	all := maps.Clone(l.connections)
 	l.mu.Unlock()
-	l.hasTried()
+	l.tried()
 	for number, c := range all {
 		p.lend(number, c)
-	}
-}
-
-func (l *lender) hasTried() {
-	select {
-	case <-l.tried:
-	default:
-		close(l.tried)
 	}
 }
 
@@ -165,7 +156,7 @@ func (l *lender) ended(p *process) (called bool) {
 	for _, number := range left {
 		l.free <- number
 	}
-	l.hasTried()
+	l.tried()
 	return called
 }
 
