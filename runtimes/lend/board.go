@@ -29,10 +29,11 @@ const (
 
 // What the program is at with a connection.
 const (
-	waits   = iota // for a request
+	waits   = iota // for a request, of which it has taken nothing
 	reads          // a request, or answers what is no call
 	calls          // the function
 	answers        // a call that is counted
+	sends          // the answer of a call
 )
 
 // methods are those that are counted by their names.

@@ -88,8 +88,12 @@ func (b *borrower) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take a connection: %w", err)
 	}
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("take a connection: %w", err)
+	}
 	at := binary.BigEndian.Uint32(number)
-	return &connection{TCPConn: conn.(*net.TCPConn), number: at, slot: &b.board.slots[at], from: b}, nil
+	return &connection{TCPConn: conn.(*net.TCPConn), raw: raw, number: at, slot: &b.board.slots[at], from: b}, nil
 }
 
 func (b *borrower) Close() error { return b.channel.Close() }
@@ -100,10 +104,35 @@ func (b *borrower) Addr() net.Addr { return b.channel.LocalAddr() }
 // that this one is closed.
 type connection struct {
 	*net.TCPConn
+	raw    syscall.RawConn
 	number uint32
 	slot   *slot
 	from   *borrower
 	closed sync.Once
+}
+
+// Read says that a request begins before it takes anything of it: what it has not
+// taken, the next program finds.
+func (c *connection) Read(data []byte) (int, error) {
+	if c.slot.phase.Load() == waits {
+		if err := c.raw.Read(ready); err != nil {
+			return 0, err
+		}
+		c.slot.phase.Store(reads)
+	}
+	return c.TCPConn.Read(data)
+}
+
+// ready is whether a read would not wait.
+func ready(fd uintptr) bool {
+	var first [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK)
+	return !errors.Is(err, syscall.EAGAIN)
+}
+
+func (c *connection) Write(data []byte) (int, error) {
+	c.slot.phase.CompareAndSwap(answers, sends)
+	return c.TCPConn.Write(data)
 }
 
 func (c *connection) Close() error {
@@ -112,12 +141,9 @@ func (c *connection) Close() error {
 	return err
 }
 
-// mark says of a connection whether it waits for a request.
+// mark says of a connection that it waits for a request again.
 func mark(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateActive:
-		c.(*connection).slot.phase.Store(reads)
-	case http.StateIdle:
+	if state == http.StateIdle {
 		c.(*connection).slot.phase.Store(waits)
 	}
 }

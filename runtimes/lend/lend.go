@@ -145,11 +145,15 @@ func (l *lender) ended(p *process) (called bool) {
 		}
 	}
 	for _, number := range left {
-		if s := &l.board.slots[number]; s.phase.Load() == calls {
+		c, s := l.connections[number], &l.board.slots[number]
+		switch s.phase.Load() {
+		case calls:
 			called = true
-			p.answer(l.connections[number], s, l.board)
+			p.answer(c, s, l.board)
+		case reads, answers:
+			send(c, contract.Failure(p.cause()))
 		}
-		_ = l.connections[number].Close()
+		_ = c.Close()
 		delete(l.connections, number)
 	}
 	l.mu.Unlock()

@@ -99,14 +99,19 @@ func (p *process) stop(timeout time.Duration) {
 	}
 }
 
+// cause is why the program has ended, for whom it did not answer.
+func (p *process) cause() error {
+	if p.late > 0 {
+		return errBeside
+	}
+	return errEnded
+}
+
 // answer answers the call of a slot, which is counted and logged, for the program.
 func (p *process) answer(c net.Conn, s *slot, b *board) {
-	why := errEnded
-	switch {
-	case time.Duration(s.since.Load()) <= p.late:
+	why := p.cause()
+	if time.Duration(s.since.Load()) <= p.late {
 		why = contract.Late()
-	case p.late > 0:
-		why = errBeside
 	}
 	var line contract.Line
 	if json.Unmarshal(s.read(), &line) != nil {
@@ -115,10 +120,13 @@ func (p *process) answer(c net.Conn, s *slot, b *board) {
 	a, took := contract.Failure(why), p.took(s)
 	b.Record(line.Method, took, true)
 	line.Write(a, took)
+	send(c, a)
+}
+
+// send sends a connection's last answer. One to HEAD ends after the header for who
+// asked, whatever follows.
+func send(c net.Conn, a contract.Answer) {
 	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", a.Status, http.StatusText(a.Status), contract.PlainText, len(a.Body))
-	if line.Method == http.MethodHead {
-		a.Body = nil
-	}
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // nothing else of an answer is on its way
 	_, _ = c.Write(append([]byte(head), a.Body...))
 }

@@ -107,7 +107,7 @@ class Slot:
     """What one worker is at, and what it has counted, in memory that all processes see."""
 
     SIZE, NUMBER, NOTE = 4096, 1024, 512  # bytes of a slot, slots, and where its note begins
-    WAITS, READS, CALLS, ANSWERS = 0.0, 1.0, 2.0, 3.0
+    WAITS, READS, CALLS, ANSWERS, SENDS = 0.0, 1.0, 2.0, 3.0, 4.0
     memory = mmap.mmap(-1, SIZE * NUMBER)
     cells = memoryview(memory).cast("d")
 
@@ -222,15 +222,22 @@ class Connection:
     def __init__(self, sock):
         self.sock, self.data = sock, b""
 
-    def more(self, whole=True):
-        """Read on; where a request has begun, for long."""
+    def wait(self):
+        """Wait for a request for a moment, and take nothing of it yet: who has this
+        connection after a process that ended here finds it whole."""
+        try:
+            if not self.sock.recv(1, socket.MSG_PEEK):
+                raise ConnectionError
+        except BlockingIOError:
+            raise Idle from None
+
+    def more(self):
+        """Read on, for long."""
         deadline = None
         while True:
             try:
                 part = self.sock.recv(1 << 16)
             except BlockingIOError:
-                if not whole:
-                    raise Idle from None
                 deadline = deadline or time.monotonic() + PATIENCE
                 if time.monotonic() > deadline:
                     raise ConnectionError from None
@@ -243,7 +250,7 @@ class Connection:
     def request(self, began):
         """Read a request's header; began is told that there is one."""
         if not self.data:
-            self.more(whole=False)
+            self.wait()
         began()
         while (end := self.data.find(b"\r\n\r\n")) < 0:
             if len(self.data) > MAX_HEAD:
@@ -414,7 +421,7 @@ class Calls:
         except Problem as p:
             status, kind, body = p.status, TEXT, (p.message + "\n").encode()
         keeps = goes_on and request is not None and request.keeps
-        self.slot.enter(Slot.ANSWERS)
+        self.slot.enter(Slot.SENDS)
         connection.answer(status, kind, body, keeps, request is not None and request.method == "HEAD")
         return b"e" if not goes_on else b"i" if keeps else b"c"
 
@@ -424,6 +431,7 @@ class Calls:
         body = Slot.metrics()
         if request.path == "/healthz":
             body = f"problem: {self.problem[1]}".encode() if self.problem else b"OK"
+        self.slot.enter(Slot.SENDS)
         connection.answer(200, "text/plain; version=0.0.4" if request.path == "/metrics" else "text/plain", body, request.keeps, request.method == "HEAD")
         return b"i" if request.keeps else b"c"
 
@@ -647,7 +655,7 @@ class Server:
             return
         if phase == Slot.WAITS:  # it has read nothing
             self.events.modify(sock.fileno(), select.EPOLLIN | select.EPOLLONESHOT)
-        elif phase == Slot.ANSWERS:
+        elif phase == Slot.SENDS:
             self.close(sock)
         else:
             self.refuse(sock, 500, ENDED, worker.slot if phase == Slot.CALLS else None)
