@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -195,28 +194,4 @@ func send(w http.ResponseWriter, a Answer) {
 // Late is the problem of a call that runs past its time.
 func Late() *Problem {
 	return Problemf(http.StatusRequestTimeout, "the function did not answer within %g seconds and was stopped", Timeout().Seconds())
-}
-
-// Line is a call's in the log.
-type Line struct {
-	Method  string  `json:"method"`
-	Path    string  `json:"path"`
-	Status  int     `json:"status"`
-	Seconds float64 `json:"seconds"`
-	ID      string  `json:"id"`
-	Error   string  `json:"error,omitempty"`
-}
-
-// NewLine is the line of a request that has no answer yet.
-func NewLine(r *http.Request) Line {
-	return Line{Method: r.Method, Path: r.URL.RequestURI(), ID: r.Header.Get("X-Request-Id")}
-}
-
-// Write writes the line into the log, with how the call ended.
-func (l Line) Write(a Answer, took time.Duration) {
-	l.Status, l.Seconds = a.Status, took.Seconds()
-	if a.Status >= 400 {
-		l.Error = strings.ToValidUTF8(strings.TrimSpace(string(a.Body[:min(len(a.Body), 1000)])), "?")
-	}
-	_ = json.NewEncoder(os.Stdout).Encode(l)
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -47,16 +48,24 @@ type slot struct {
 	note   [slotSize - 3*8]byte
 }
 
-// enter says that a call begins, and what is to be logged of it.
-func (s *slot) enter(note []byte, since time.Duration) {
-	s.length.Store(int64(copy(s.note[:], note)))
+// enter says that a call begins, and what is to be logged of it: the parts of its
+// line, as much as there is room for.
+func (s *slot) enter(line contract.Line, since time.Duration) {
+	length := 0
+	for _, part := range [...]string{line.Method, "\x00", line.ID, "\x00", line.Path} {
+		length += copy(s.note[length:], part)
+	}
+	s.length.Store(int64(length))
 	s.since.Store(int64(since))
 	s.phase.Store(calls)
 }
 
-// read is the note of a call, of a program that may have written anything.
-func (s *slot) read() []byte {
-	return s.note[:min(max(s.length.Load(), 0), int64(len(s.note)))]
+// line is a call's, of a program that may have written anything.
+func (s *slot) line() contract.Line {
+	note := string(s.note[:min(max(s.length.Load(), 0), int64(len(s.note)))])
+	method, note, _ := strings.Cut(note, "\x00")
+	id, path, _ := strings.Cut(note, "\x00")
+	return contract.Line{Method: method, Path: path, ID: id}
 }
 
 type count struct{ calls, failures, nanoseconds atomic.Int64 }

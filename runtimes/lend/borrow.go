@@ -3,9 +3,9 @@ package lend
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -113,21 +113,27 @@ type connection struct {
 
 // Read says that a request begins before it takes anything of it: what it has not
 // taken, the next program finds.
-func (c *connection) Read(data []byte) (int, error) {
-	if c.slot.phase.Load() == waits {
-		if err := c.raw.Read(ready); err != nil {
-			return 0, err
-		}
-		c.slot.phase.Store(reads)
+func (c *connection) Read(data []byte) (n int, err error) {
+	if c.slot.phase.Load() != waits {
+		return c.TCPConn.Read(data)
 	}
-	return c.TCPConn.Read(data)
-}
-
-// ready is whether a read would not wait.
-func ready(fd uintptr) bool {
-	var first [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK)
-	return !errors.Is(err, syscall.EAGAIN)
+	failed := c.raw.Read(func(fd uintptr) bool {
+		c.slot.phase.Store(reads)
+		if n, err = syscall.Read(int(fd), data); errors.Is(err, syscall.EAGAIN) {
+			c.slot.phase.Store(waits)
+			return false
+		}
+		return true
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+	case n == 0 && len(data) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 func (c *connection) Write(data []byte) (int, error) {
@@ -158,16 +164,7 @@ type marked struct {
 
 func (m marked) Call(ctx context.Context, r *http.Request, body []byte) (contract.Answer, error) {
 	s := ctx.Value(slotKey{}).(*slot)
-	s.enter(note(contract.NewLine(r), len(s.note)), time.Since(m.from.began))
+	s.enter(contract.NewLine(r), time.Since(m.from.began))
 	defer s.phase.Store(answers)
 	return m.Caller.Call(ctx, r, body)
-}
-
-// note is a line, which may be too long for a slot.
-func note(l contract.Line, most int) []byte {
-	data, err := json.Marshal(l)
-	if err != nil || len(data) > most {
-		data, _ = json.Marshal(contract.Line{Method: l.Method, Path: "(too long)"})
-	}
-	return data
 }

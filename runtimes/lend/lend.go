@@ -36,7 +36,7 @@ type lender struct {
 	broken  queue       // connections that no program answers
 
 	mu          sync.Mutex
-	connections map[uint32]*net.TCPConn
+	connections map[uint32]*kept
 	borrower    *process // nil while none is loaded
 	unloadable  bool     // the last that was started
 }
@@ -52,13 +52,13 @@ func Lend(program string) error {
 	l := &lender{
 		program: program, board: b, file: file, timeout: contract.Timeout(),
 		free: make(chan uint32, most), tried: sync.OnceFunc(func() { close(tried) }), broken: make(queue),
-		connections: map[uint32]*net.TCPConn{},
+		connections: map[uint32]*kept{},
 	}
 	for n := range uint32(most) {
 		l.free <- n
 	}
 	go l.broken.serve(b)
-	go l.keep()
+	go l.run()
 	go l.watch()
 	<-tried
 	listener, err := net.Listen("tcp", contract.Address())
@@ -84,16 +84,22 @@ func (l *lender) accept(number uint32, c *net.TCPConn) {
 		l.broken <- c
 		return
 	}
+	k, err := keep(c)
+	if err != nil {
+		l.mu.Unlock()
+		l.free <- number
+		return
+	}
 	l.board.slots[number].phase.Store(waits)
-	l.connections[number] = c
+	l.connections[number] = k
 	l.mu.Unlock()
 	if to != nil { // or else it is lent to the next
-		to.lend(number, c)
+		to.lend(number, k)
 	}
 }
 
-// keep starts the program, again and again.
-func (l *lender) keep() {
+// run starts the program, again and again.
+func (l *lender) run() {
 	for {
 		began := time.Now()
 		p, err := start(l.program, l.file)
@@ -128,7 +134,7 @@ func (l *lender) close(number uint32) {
 	delete(l.connections, number)
 	l.mu.Unlock()
 	if c != nil {
-		_ = c.Close()
+		c.close()
 		l.free <- number
 	}
 }
@@ -151,9 +157,9 @@ func (l *lender) ended(p *process) (called bool) {
 			called = true
 			p.answer(c, s, l.board)
 		case reads, answers:
-			send(c, contract.Failure(p.cause()))
+			c.answer(contract.Failure(p.cause()))
 		}
-		_ = c.Close()
+		c.close()
 		delete(l.connections, number)
 	}
 	l.mu.Unlock()

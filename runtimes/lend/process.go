@@ -2,10 +2,8 @@ package lend
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"syscall"
@@ -76,14 +74,12 @@ func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 
 // lend sends a copy of a connection. One that does not arrive is lent to the next
 // program.
-func (p *process) lend(number uint32, c *net.TCPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return // it is closed
+func (p *process) lend(number uint32, c *kept) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd >= 0 {
+		_, _, _ = p.channel.WriteMsgUnix(binary.BigEndian.AppendUint32(nil, number), syscall.UnixRights(c.fd), nil)
 	}
-	_ = raw.Control(func(fd uintptr) {
-		_, _, _ = p.channel.WriteMsgUnix(binary.BigEndian.AppendUint32(nil, number), syscall.UnixRights(int(fd)), nil)
-	})
 }
 
 // took is how long a call has run.
@@ -108,25 +104,13 @@ func (p *process) cause() error {
 }
 
 // answer answers the call of a slot, which is counted and logged, for the program.
-func (p *process) answer(c net.Conn, s *slot, b *board) {
+func (p *process) answer(c *kept, s *slot, b *board) {
 	why := p.cause()
 	if time.Duration(s.since.Load()) <= p.late {
 		why = contract.Late()
 	}
-	var line contract.Line
-	if json.Unmarshal(s.read(), &line) != nil {
-		line = contract.Line{Method: http.MethodPost}
-	}
-	a, took := contract.Failure(why), p.took(s)
+	line, a, took := s.line(), contract.Failure(why), p.took(s)
 	b.Record(line.Method, took, true)
 	line.Write(a, took)
-	send(c, a)
-}
-
-// send sends a connection's last answer. One to HEAD ends after the header for who
-// asked, whatever follows.
-func send(c net.Conn, a contract.Answer) {
-	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", a.Status, http.StatusText(a.Status), contract.PlainText, len(a.Body))
-	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // nothing else of an answer is on its way
-	_, _ = c.Write(append([]byte(head), a.Body...))
+	c.answer(a)
 }
