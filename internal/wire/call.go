@@ -38,6 +38,10 @@ var kinds = map[byte]error{
 	unavailable:        errdefs.ErrUnavailable,
 }
 
+// maxStreams is how many streams a session has: a guest that leaves its end of them
+// open holds up to 256 KiB of the host's memory with each.
+const maxStreams = 512
+
 // maxErrorText is what the host shows of a guest's error, in bytes.
 const maxErrorText = 4 << 10
 
@@ -60,6 +64,10 @@ func (s *Session) Open(ctx context.Context, m Method, request, reply message) (S
 	}
 	if len(body) > MaxRequest {
 		return nil, fmt.Errorf("%s: %w: request of %d bytes: the limit is %d", m, errdefs.ErrInvalidArgument, len(body), MaxRequest)
+	}
+	if s.mux.NumStreams() >= maxStreams {
+		_ = s.Close()
+		return nil, fmt.Errorf("%s: %w: the guest has left %d streams open", m, errdefs.ErrUnavailable, maxStreams)
 	}
 	mux, err := s.mux.OpenStream()
 	if err != nil {

@@ -91,7 +91,7 @@ func Host(conn io.ReadWriteCloser) (*Session, error) {
 	if _, err := conn.Write(greeting); err != nil {
 		return nil, fmt.Errorf("greet the guest: %w", err)
 	}
-	mux, err := yamux.Client(conn, config())
+	mux, err := yamux.Client(&frames{ReadWriteCloser: conn}, config())
 	if err != nil {
 		return nil, fmt.Errorf("begin the session: %w", err)
 	}

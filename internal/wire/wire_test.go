@@ -3,14 +3,18 @@ package wire
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/hashicorp/yamux"
 )
 
 func TestMessagesSurvive(t *testing.T) {
@@ -135,6 +139,76 @@ func TestStreamHalfCloses(t *testing.T) {
 	if data, err := io.ReadAll(stream); err != nil || string(data) != "TEXT" {
 		t.Errorf("got %q, %v", data, err)
 	}
+}
+
+// A guest may not make the host hold what nothing limits.
+func TestGuestsThatFlood(t *testing.T) {
+	for name, flood := range map[string]func(*yamux.Session) error{
+		"a ping":   func(s *yamux.Session) error { _, err := s.Ping(); return err },
+		"a stream": func(s *yamux.Session) error { _, err := s.OpenStream(); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			host, guest := net.Pipe()
+			go func() {
+				if AwaitGreeting(guest) != nil {
+					return
+				}
+				// The session's end ends the flood, which has no answer.
+				s, err := yamux.Server(guest, config())
+				if err == nil {
+					_ = flood(s)
+				}
+			}()
+			s, err := Host(host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			select {
+			case <-s.Done():
+			case <-time.After(time.Minute):
+				t.Fatal("the session goes on")
+			}
+		})
+	}
+}
+
+// Frames are followed however they come in pieces.
+func TestFramesInPieces(t *testing.T) {
+	frame := func(kind, flags byte, length uint32, data string) []byte {
+		header := []byte{0, kind, 0, flags, 0, 0, 0, 1}
+		return append(binary.BigEndian.AppendUint32(header, length), data...)
+	}
+	good := slices.Concat(frame(0, 0, 3, "\x00\x02\x00"), frame(1, 2, 9, ""), frame(0, 4, 0, ""))
+	for _, tc := range []struct {
+		last []byte
+		want error
+	}{{nil, nil}, {frame(2, 1, 0, ""), errPing}, {frame(1, 1, 0, ""), errOpened}} {
+		for size := 1; size < 14; size++ {
+			f := &frames{}
+			var err error
+			for piece := range slices.Chunk(slices.Concat(good, tc.last), size) {
+				err = errors.Join(err, f.follow(piece))
+			}
+			if !errors.Is(err, tc.want) {
+				t.Errorf("in pieces of %d: %v, want %v", size, err, tc.want)
+			}
+		}
+	}
+}
+
+// A guest that leaves its ends of streams open ends with its session.
+func TestGuestLeavesStreamsOpen(t *testing.T) {
+	s := session(t, map[Method]Handler{Configure: HandleStream(func(*Empty) (func(Stream), error) {
+		return func(Stream) { select {} }, nil
+	})})
+	for range 2 * maxStreams {
+		if err := s.Call(t.Context(), Configure, &Empty{}, &Empty{}); err != nil {
+			<-s.Done()
+			return
+		}
+	}
+	t.Error("the session goes on")
 }
 
 func TestAnnouncement(t *testing.T) {

@@ -98,11 +98,10 @@ func (p *Pod) send(ctx context.Context, plan volume.Plan) error {
 	return session.Call(ctx, wire.PutVolume, content, &wire.Empty{})
 }
 
-// refresh brings a volume up to date.
+// refresh brings a volume up to date. It waits as long as it takes, a frozen guest
+// for its thaw: what is given up here is done there all the same, in any order.
 func (p *Pod) refresh(plan volume.Plan) {
-	ctx, cancel := context.WithTimeout(context.Background(), configureLimit)
-	defer cancel()
-	if err := p.send(ctx, plan); err != nil && !volume.IsGone(err) {
+	if err := p.send(p.life, plan); err != nil && !volume.IsGone(err) && p.life.Err() == nil {
 		log.L.WithError(err).WithField("volume", plan.Source).Error("volume not brought up to date in the guest")
 	}
 }

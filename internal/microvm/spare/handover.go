@@ -70,11 +70,16 @@ func hand(ctx context.Context, path string, shim Shim, socket *os.File) (pid int
 		return 0, err
 	}
 	var answer [4]byte
-	_, err = io.ReadFull(conn, answer[:])
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return 0, err
+	}
+	// Only now is the spare the shim: had the answer come too late, there would be two.
+	_, err = conn.Write([]byte{1})
 	return int(binary.BigEndian.Uint32(answer[:])), err
 }
 
-// receive reads what Take sends, and says that it is taken.
+// receive reads what Take sends, says that it is taken, and hears that this was
+// heard.
 func receive(conn *net.UnixConn) (_ *handover, err error) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(handoverLimit))
@@ -99,8 +104,13 @@ func receive(conn *net.UnixConn) (_ *handover, err error) {
 	if err := json.NewDecoder(io.LimitReader(conn, int64(size))).Decode(&h.shim); err != nil {
 		return nil, fmt.Errorf("read a pod: %w", err)
 	}
-	_, err = conn.Write(binary.BigEndian.AppendUint32(nil, uint32(os.Getpid())))
-	return h, err
+	if _, err := conn.Write(binary.BigEndian.AppendUint32(nil, uint32(os.Getpid()))); err != nil {
+		return nil, fmt.Errorf("take a pod: %w", err)
+	}
+	if _, err := io.ReadFull(conn, length[:1]); err != nil {
+		return nil, fmt.Errorf("take a pod: %w", err)
+	}
+	return h, nil
 }
 
 // onlyFile is the one file that came with a message.

@@ -70,6 +70,27 @@ func TestASpareGetsAllThatAShimHas(t *testing.T) {
 	}
 }
 
+// Who does not hear that a spare took its shim starts another: the spare is not it.
+func TestASpareThatIsNotHeardTakesNothing(t *testing.T) {
+	file, _ := openFile(t)
+	_, received, given := meet(t, func(path string) error {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			return err
+		}
+		if _, _, err := conn.(*net.UnixConn).WriteMsgUnix([]byte("\x00\x00\x00\x02"), unix.UnixRights(int(file.Fd())), nil); err != nil {
+			return err
+		}
+		if _, err := conn.Write([]byte("{}")); err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	if received == nil || given != nil {
+		t.Errorf("taken: %v, given: %v", received, given)
+	}
+}
+
 // What is not a shim with one socket is not taken, and the giver is not told
 // that it is.
 func TestASpareTakesNothingElse(t *testing.T) {

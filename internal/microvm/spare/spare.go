@@ -129,20 +129,21 @@ func await(place Place, path string, machine *pod.Spare) (*handover, error) {
 	for absent := 0; absent < absences; {
 		_ = listener.SetDeadline(time.Now().Add(look))
 		conn, err := listener.AcceptUnix()
+		select {
+		case <-machine.Done():
+			// Whoever came starts a shim without a spare.
+			return nil, errors.New("the machine ended while it waited")
+		default:
+		}
 		if err == nil {
 			pods, err := receive(conn)
 			if err == nil {
 				return pods, nil
 			}
-			continue // whoever it was starts a shim without a spare
+			continue // as here
 		}
 		if now, keyErr := place.socket(); keyErr != nil || now != path {
 			return nil, nil
-		}
-		select {
-		case <-machine.Done():
-			return nil, errors.New("the machine ended while it waited")
-		default:
 		}
 		absent++
 		if containerd, err := net.Dial("unix", place.Containerd); err == nil {

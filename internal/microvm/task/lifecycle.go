@@ -26,6 +26,9 @@ const (
 	// drainLimit is how long output is copied after a process has ended:
 	// nobody may be reading it.
 	drainLimit = 10 * time.Second
+	// killLimit is how long the guest may take to end a container that is killed;
+	// containerd waits for two minutes.
+	killLimit = 30 * time.Second
 	// othersLimit is how long a container's extra processes are awaited when
 	// its first one, and so all, have ended.
 	othersLimit = 5 * time.Second
@@ -193,11 +196,26 @@ func (s *Service) kill(ctx context.Context, c *container, p *process, r *api.Kil
 		s.exited(c, p, exit{status: 128 + r.Signal, at: time.Now()})
 		return nil
 	}
+	if unix.Signal(r.Signal) == unix.SIGKILL && p == c.init {
+		go s.ensureEnd(p)
+	}
 	session, err := s.pod.Session(ctx)
 	if err != nil {
 		return err
 	}
 	return session.Call(ctx, wire.Kill, &wire.Signal{Ref: p.ref, Number: r.Signal, All: r.All}, &wire.Empty{})
+}
+
+// ensureEnd ends the machine where a process does not end that was killed: its
+// guest stalls, or lies.
+func (s *Service) ensureEnd(p *process) {
+	select {
+	case <-p.done:
+	case <-s.pod.Done():
+	case <-time.After(killLimit):
+		log.L.WithField("container", p.ref.ID).Errorf("the guest did not end a killed container within %v: its machine ends", killLimit)
+		s.pod.Kill()
+	}
 }
 
 // endMachine ends the pod's own container and the machine with it, as signals

@@ -91,6 +91,9 @@ func (s Store) try(ctx context.Context, base qemu.Root, shape vmm.Shape, dir str
 	if err := s.bootAndSave(ctx, base, shape, state, memory); err != nil {
 		return err
 	}
+	if err := qemu.Sync(tmp); err != nil {
+		return err
+	}
 	return os.Rename(tmp, dir)
 }
 

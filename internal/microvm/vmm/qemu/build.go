@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,10 +58,28 @@ func build(ctx context.Context, dir, final, qemu string, image Image, from sourc
 	if err := writeLibraries(tmp, files); err != nil {
 		return err
 	}
+	if err := Sync(tmp); err != nil {
+		return err
+	}
 	if err := os.Rename(tmp, final); err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
 	return nil
+}
+
+// Sync makes what is in a folder outlast a loss of power: once it has its name it
+// counts as complete.
+func Sync(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() && !entry.Type().IsRegular() {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 // addFirmware finds QEMU's data files where this QEMU looks for them.

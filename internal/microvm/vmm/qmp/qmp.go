@@ -83,24 +83,34 @@ func New(ctx context.Context, conn *net.UnixConn, events func(Event)) (*Client, 
 
 // Do sends one command and decodes its answer into result, which may be nil.
 // files travel with it (SCM_RIGHTS). When ctx ends before the answer, the
-// connection is of no further use and is closed.
+// next command waits for that answer: QEMU may stand still for a while, frozen.
 func (c *Client) Do(ctx context.Context, command string, arguments, result any, files ...*os.File) error {
 	select {
 	case c.slot <- struct{}{}:
-		defer func() { <-c.slot }()
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", command, ctx.Err())
 	}
 	if err := c.send(command, arguments, files); err != nil {
+		<-c.slot
 		return err
 	}
+	answered := make(chan message, 1)
+	go func() {
+		select {
+		case m := <-c.answers:
+			answered <- m
+		case <-c.broken:
+			close(answered)
+		}
+		<-c.slot
+	}()
 	select {
-	case m := <-c.answers:
+	case m, ok := <-answered:
+		if !ok {
+			return fmt.Errorf("%s: qemu's monitor is gone: %w", command, c.reason)
+		}
 		return decode(command, m, result)
-	case <-c.broken:
-		return fmt.Errorf("%s: qemu's monitor is gone: %w", command, c.reason)
 	case <-ctx.Done():
-		c.Close()
 		return fmt.Errorf("%s: %w", command, ctx.Err())
 	}
 }
@@ -168,8 +178,7 @@ func (c *Client) read(lines *bufio.Reader) {
 			c.events(m.Event)
 			continue
 		}
-		// Nobody may be waiting: a command that was given up closes the
-		// connection, and the next read fails.
+		// Nobody may be waiting, where QEMU answers what it was not asked.
 		select {
 		case c.answers <- m:
 		case <-time.After(10 * time.Second):
