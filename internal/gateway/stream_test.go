@@ -195,6 +195,43 @@ func TestUpgrade(t *testing.T) {
 	r.until("the socket is gone", func() bool { return r.load("socket").Active == 0 })
 }
 
+// What is logged of an upgraded connection is what it was asked for with,
+// whatever has gone over it and others since.
+func TestUpgradeIsLoggedAsItWasAsked(t *testing.T) {
+	logged := make(lines, 10)
+	r := newRigWith(t, Options{AccessLog: logged})
+	r.service("socket", shouts, nil)
+	c, answers := r.dial()
+	_, _ = io.WriteString(c, "GET /chat?room=1 HTTP/1.1\r\nHost: socket.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	_, _ = answers.ReadString('\n')
+	for range 20 {
+		_, _ = io.WriteString(c, strings.Repeat("secret ", 30)+"\n")
+		if _, err := answers.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = c.Close()
+	select {
+	case text := <-logged:
+		if !strings.Contains(text, `"GET"`) || !strings.Contains(text, `"/chat?room=1"`) || !strings.Contains(text, `"socket.default"`) {
+			t.Errorf("logged: %s", text)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nothing was logged")
+	}
+}
+
+// lines takes what is logged.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
 func TestUpgradeToHTTP2IsNotPassedOn(t *testing.T) {
 	r := newRig(t)
 	headers := make(chan http.Header, 1)

@@ -51,12 +51,17 @@ func refusalOf(err error) *balance.Refusal {
 	return &balance.Refusal{Status: http.StatusBadRequest, Message: "the request's body ended early"}
 }
 
-// startUpload sends the rest of the body from a goroutine of its own. It uses
-// the client's buffer, so what is still needed of the head is copied.
-func (x *exchange) startUpload() {
+// ownHead copies what is still needed of the head: the client's buffer is used
+// for what comes next, and may be another client's by then.
+func (x *exchange) ownHead() {
 	x.req.Method = bytes.Clone(x.req.Method)
 	x.req.Target = bytes.Clone(x.req.Target)
 	x.req.Host = bytes.Clone(x.req.Host)
+}
+
+// startUpload sends the rest of the body from a goroutine of its own.
+func (x *exchange) startUpload() {
+	x.ownHead()
 	x.conn.Discard(x.head + x.body.buffered)
 	done := make(chan error, 1)
 	x.uploaded = done

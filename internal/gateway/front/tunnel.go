@@ -21,6 +21,7 @@ func (x *exchange) tunnel() verdict {
 	}
 	x.enter(joined, 0)
 	x.up.Discard(x.answerHead)
+	x.ownHead()
 	x.conn.Discard(x.head)
 	x.head = 0
 	idle := x.revision.Settings().Idle
