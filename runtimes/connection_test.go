@@ -20,6 +20,9 @@ func (s server) say(t *testing.T, parts ...string) (answers []string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	for n, part := range parts {
 		if n > 0 {
 			time.Sleep(20 * time.Millisecond)

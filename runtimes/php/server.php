@@ -13,6 +13,8 @@ declare(strict_types=1);
 namespace redoubt;
 
 const MAX_HEAD = 64 << 10;
+/** Of a chunk's line. */
+const MAX_LINE = 1024;
 const MAX_ANSWER = 64 << 20;
 /**
  * How much of a body that is too large is read all the same, because who still
@@ -339,25 +341,44 @@ final class Request
 
     private function takeChunks(string &$in, int $maxBody): bool
     {
-        while (($end = strpos($in, "\r\n")) !== false) {
+        while (($end = strpos($in, "\r\n")) !== false && $end <= MAX_LINE) {
             $size = strtok(substr($in, 0, $end), ';');
             if ($size === false || !ctype_xdigit($size) || strlen($size) > 8) {
-                throw new Problem(400, "the body's chunks cannot be read");
+                throw self::unreadable();
             }
             $size = (int) hexdec($size);
+            if ($size === 0) {
+                return $this->takeTrailers($in, $end);
+            }
             if (strlen($this->body) + $size > $maxBody) {
                 throw new Problem(413, sprintf('the body is larger than %d MiB', $maxBody >> 20));
             }
             if (strlen($in) < $end + 2 + $size + 2) {
                 return false;
             }
+            if (substr($in, $end + 2 + $size, 2) !== "\r\n") {
+                throw self::unreadable();
+            }
             $this->body .= substr($in, $end + 2, $size);
             $in = substr($in, $end + 2 + $size + 2);
-            if ($size === 0) {
-                return true;
-            }
         }
-        return false;
+        return strlen($in) <= MAX_LINE ? false : throw self::unreadable();
+    }
+
+    /** Takes what follows the last chunk's line: up to an empty one, or it would be read as a request. */
+    private function takeTrailers(string &$in, int $at): bool
+    {
+        $end = strpos($in, "\r\n\r\n", $at);
+        if ($end === false || $end > MAX_HEAD) {
+            return strlen($in) <= MAX_HEAD ? false : throw self::unreadable();
+        }
+        $in = substr($in, $end + 4);
+        return true;
+    }
+
+    private static function unreadable(): Problem
+    {
+        return new Problem(400, "the body's chunks cannot be read");
     }
 
     public function header(string $name): string
