@@ -72,7 +72,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, nil // the build's pod tells of its end
 	}
-	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+	if apierrors.IsForbidden(err) {
+		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
+	}
+	if apierrors.IsInvalid(err) {
 		return ctrl.Result{}, nil // the status says why; the owner must act
 	}
 	return ctrl.Result{}, err

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/serving/status"
 )
 
@@ -43,8 +44,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if listErr := r.client.List(ctx, &all, client.InNamespace(config.Namespace), client.MatchingLabels{serving.ConfigurationLabel: config.Name}); listErr != nil {
 		return ctrl.Result{}, fmt.Errorf("list revisions: %w", listErr)
 	}
-	permanent := apierrors.IsInvalid(err) || apierrors.IsForbidden(err)
-	if err != nil && !permanent {
+	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err)
+	if err != nil && !refused {
 		return ctrl.Result{}, err
 	}
 	before := config.DeepCopy()
@@ -57,7 +58,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	return ctrl.Result{}, nil // where err is permanent, the status says why
+	if apierrors.IsForbidden(err) {
+		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
+	}
+	return ctrl.Result{}, nil // where err is that something is invalid, the status says what
 }
 
 // revision returns the revision of the present version, which it makes if

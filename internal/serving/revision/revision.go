@@ -80,8 +80,11 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	if invalid != nil || apierrors.IsForbidden(scaleErr) {
+	if invalid != nil {
 		return ctrl.Result{RequeueAfter: again}, nil // the status says why; the owner must act
+	}
+	if apierrors.IsForbidden(scaleErr) {
+		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
 	}
 	return ctrl.Result{RequeueAfter: again}, scaleErr
 }
@@ -142,7 +145,7 @@ func (r *reconciler) add(ctx context.Context, rev *serving.Revision) error {
 	}
 	if name == "" {
 		if err := r.client.Create(ctx, pod); err != nil {
-			return fmt.Errorf("make pod: %w", err)
+			return fmt.Errorf("make pod: %w", kube.Unnamed(err, pod.GenerateName))
 		}
 		name = pod.Name
 	}

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/internal/serving/status"
 )
 
@@ -49,7 +50,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	if apierrors.IsInvalid(failed) || apierrors.IsForbidden(failed) {
+	if apierrors.IsForbidden(failed) {
+		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
+	}
+	if apierrors.IsInvalid(failed) {
 		return ctrl.Result{}, nil // the status says why; the owner must act
 	}
 	return ctrl.Result{}, failed
