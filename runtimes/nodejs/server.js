@@ -26,6 +26,7 @@ const env = process.env;
 const folder = env.FUNC_FOLDER || '/kubeless';
 const port = Number(env.FUNC_PORT || 8080);
 const pause = 1; // between the starts of two threads, seconds
+const force = 2; // how long a thread may take to end that is made to, seconds
 const maxAnswer = 64 * 1024 * 1024;
 const plain = 'text/plain; charset=utf-8';
 const eventType = 'application/cloudevents+json'; // a CloudEvent in structured mode
@@ -414,12 +415,22 @@ class Server {
     if (left <= 0 && !this.late) {
       this.late = now() - settings.timeout;
       this.thread.terminate();
+      this.stopping = setTimeout(() => this.abandon(), force * 1000);
     }
     setTimeout(() => this.watch(), Math.min(Math.max(left * 1000, 10), 2 ** 31 - 1));
   }
 
-  // ended answers for a thread that has ended.
-  ended() {
+  // abandon answers for a thread that does not end, because it waits for something
+  // else than its loop, as for a program that it runs, and ends the server, which the
+  // node starts anew. An exit would wait for the thread.
+  abandon() {
+    this.answerCalls();
+    console.error('a call that ran past its time cannot be stopped: the server ends, to be started anew');
+    setTimeout(() => process.abort(), 100); // once the answers are written
+  }
+
+  // answerCalls answers for a thread that makes no more calls.
+  answerCalls() {
     for (const { since, connection, method, note } of this.calls.running()) {
       let answer = problem(500, "the function's thread ended without an answer: it exited or crashed");
       if (since <= this.late) answer = problem(408, `the function did not answer within ${settings.timeout} seconds and was stopped`);
@@ -427,10 +438,16 @@ class Server {
       this.calls.record(method, note, answer, now() - since);
       this.answer(connection, answer, method);
     }
+    this.calls.forget();
+  }
+
+  // ended sees to what a thread that has ended leaves.
+  ended() {
+    clearTimeout(this.stopping);
+    this.answerCalls();
     for (const number of this.connections.keys()) {
       if (!this.waiting.includes(number)) this.close(number); // what the thread has read of it is lost
     }
-    this.calls.forget();
     this.late = undefined;
     this.channel?.close();
     this.channel = undefined;
