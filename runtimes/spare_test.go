@@ -1,11 +1,13 @@
 package runtimes
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A spare serves nobody until the one order that it obeys to, and then is like
@@ -82,4 +84,29 @@ func TestSpareIsTakenOnce(t *testing.T) {
 			t.Errorf("the other order: %v", err)
 		}
 	})
+}
+
+// An order for a source that ends the process that loads it is answered, and
+// callers are told.
+func TestSpareWithASourceThatExits(t *testing.T) {
+	const token = "open sesame"
+	for name, source := range map[string]string{"python3": "import os\nos._exit(3)\n", "nodejs": "process.exit(3);\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := Get(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := startWith(t, r, "", "", "", SpareVariable+"="+Digest(token))
+			order := Order{Env: map[string]string{"MOD_NAME": "test", "FUNC_HANDLER": "run"}, Files: map[string][]byte{"test" + r.Extension: []byte(source)}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := order.Send(ctx, strings.TrimPrefix(s.url, "http://"), token); err != nil {
+				t.Fatal(err)
+			}
+			if status, answer := s.call(t, "run", "text/plain", ""); status != http.StatusInternalServerError || !strings.Contains(answer, "test"+r.Extension+" ends the process that loads it") {
+				t.Errorf("it answers %d %q", status, answer)
+			}
+		})
+	}
 }

@@ -362,7 +362,7 @@ class Server {
       this.waiting.splice(0).forEach((number) => this.lend(number));
     });
     meeting.listen(address);
-    this.thread = new Worker(__filename, { workerData: { address, broken, memory: this.calls.memory, spare: this.spare !== '' } });
+    this.thread = new Worker(__filename, { workerData: { address, broken, memory: this.calls.memory, spare: this.spare !== '' && !this.ordered } });
     const begun = now();
     let isLoaded = false;
     this.loaded = new Promise((resolve) => {
