@@ -117,6 +117,32 @@ func TestAnswersThatAreNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A request that no instance is for now takes no place of a cold start.
+func TestAnswersThatAreNotWaitedForStartNothing(t *testing.T) {
+	store := &kept{all: map[types.NamespacedName]*redoubt.Invocation{}}
+	r := newRigWith(t, Options{invocations: store})
+	r.limited(map[string]string{redoubt.ColdStartsAnnotation: "1"})
+	r.revision("absent", 1, nil)
+	r.asyncRoute("absent")
+	r.revision("wanted", backend(t, "127.0.0.1", 0, says("here")), nil)
+	if resp := r.later("absent.default.localhost", "/", "x"); resp.StatusCode != http.StatusAccepted {
+		t.Errorf("a request: %s", resp.Status)
+	}
+	if status, _ := r.do(r.request(http.MethodGet, "absent.default.localhost", "/_redoubt/invocations/none", nil)); status != http.StatusNotFound {
+		t.Errorf("a result that is none: %d", status)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		status, _ := r.get("wanted.default.localhost")
+		answered <- status
+	}()
+	r.until("a request waits", func() bool { return r.load("wanted").Waiting == 1 || len(answered) > 0 })
+	r.pod("wanted", "127.0.0.1")
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("a cold start: %d", status)
+	}
+}
+
 // A password is asked for before anything is stored or handed out.
 func TestAnswersThatAreNotWaitedForAreGuarded(t *testing.T) {
 	store := &kept{all: map[types.NamespacedName]*redoubt.Invocation{}}

@@ -14,13 +14,19 @@ type Tenant interface {
 
 // Admit says why the revision's tenant may not have one more request now; nil
 // where it may. Enter follows then, at once.
-func (r *Revision) Admit(now time.Time) *Refusal {
+func (r *Revision) Admit(now time.Time) *Refusal { return r.admit(now, true) }
+
+// AdmitLater is Admit for a request that no instance is for now: Enter does not
+// follow.
+func (r *Revision) AdmitLater(now time.Time) *Refusal { return r.admit(now, false) }
+
+func (r *Revision) admit(now time.Time, enters bool) *Refusal {
 	tenant := r.tenant(r.Name.Namespace)
 	if tenant == nil {
 		return nil
 	}
 	refusal := tenant.Request(now)
-	if refusal == nil {
+	if refusal == nil && enters {
 		refusal = r.start(tenant)
 	}
 	if refusal != nil {

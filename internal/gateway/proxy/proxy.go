@@ -101,8 +101,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			}
 		}
 	}
+	path, later := req.URL.EscapedPath(), false
 	if err == nil {
-		if refusal := found.Revision.Admit(x.start); refusal != nil {
+		later = found.Async.Name != "" && async.Wants(req.Method, path[x.cut:], req.Header.Values("Prefer"))
+		admit := found.Revision.Admit
+		if later {
+			admit = found.Revision.AdmitLater
+		}
+		if refusal := admit(x.start); refusal != nil {
 			err = refusal
 		}
 	}
@@ -110,7 +116,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		answerError(out, req.WithContext(context.WithValue(req.Context(), contextKey{}, x)), err)
 		return
 	}
-	if path := req.URL.EscapedPath(); found.Async.Name != "" && async.Wants(req.Method, path[x.cut:], req.Header.Values("Prefer")) {
+	if later {
 		if x.guard.CORS() {
 			out.Header().Set(guard.AllowOrigin, "*")
 		}
