@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/instance"
 )
@@ -55,5 +57,38 @@ func TestConnectionIsKeptForTheThaw(t *testing.T) {
 			t.Errorf("request %s: %d from %s, before %s", test.name, status, from, before)
 		}
 		before = from
+	}
+}
+
+// counting is obliging, and counts what it is asked for.
+type counting struct {
+	obliging
+	released, held *int
+}
+
+func (c counting) Release(*balance.Instance) { *c.released++ }
+func (c counting) Hold(i *balance.Instance) <-chan struct{} {
+	*c.held++
+	return c.obliging.Hold(i)
+}
+
+// A revision may be gone before its pods are: what was released is taken back
+// all the same, or it would be frozen until its end and its node would remember
+// it for ever.
+func TestReleasedInstanceIsTakenBackAfterItsRevision(t *testing.T) {
+	r := newRig(t)
+	keeper := counting{released: new(int), held: new(int)}
+	tracker := instance.NewTracker(r.gateway.table.SetRevision, keeper)
+	t.Cleanup(tracker.Close)
+	r.sink.tracker = tracker
+	r.revision("sleeps", backend(t, "127.0.0.1", 0, says("here")), nil)
+	pod := r.pod("sleeps", "127.0.0.1")
+	r.expect("sleeps.default", http.StatusOK, "here")
+	r.until("it is idle", func() bool { return r.load("sleeps").Active == 0 })
+	r.gateway.table.Revisions(func(rev *balance.Revision) { rev.Rest(time.Now().Add(time.Hour)) })
+	r.sink.DeleteRevision(types.NamespacedName{Namespace: "default", Name: "sleeps"})
+	r.sink.DeletePod(pod.UID)
+	if *keeper.released != 1 || *keeper.held != 1 {
+		t.Errorf("%d released and %d taken back, want 1 each", *keeper.released, *keeper.held)
 	}
 }

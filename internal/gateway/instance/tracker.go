@@ -54,7 +54,7 @@ type pod struct {
 	kubelet  bool // what the kubelet says of its readiness
 
 	instance *balance.Instance  // nil until the revision and the address are known
-	ready    bool               // the balancer has the instance
+	given    *revision          // whose balancer has the instance, also when it was deleted since; nil while none has
 	stop     context.CancelFunc // ends its probe; nil while there is none
 }
 
@@ -149,7 +149,7 @@ func (t *Tracker) DeletePod(uid types.UID) {
 // review starts a pod's probe, or makes it ready without one; t.mu is held.
 func (t *Tracker) review(p *pod) {
 	r := t.revisions[p.revision]
-	if r == nil || r.uid != p.uid || !p.ip.IsValid() || p.ready {
+	if r == nil || r.uid != p.uid || !p.ip.IsValid() || p.given != nil {
 		return
 	}
 	if p.instance == nil {
@@ -182,8 +182,8 @@ func (t *Tracker) newInstance(r *revision, p *pod) *balance.Instance {
 func (t *Tracker) suspect(p *pod) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := t.revisions[p.revision]
-	if r == nil || !p.ready {
+	r := p.given
+	if r == nil {
 		return
 	}
 	t.unready(p)
@@ -215,16 +215,16 @@ func (t *Tracker) probe(r *revision, p *pod, with probe) {
 // makeReady is called with t.mu held.
 func (t *Tracker) makeReady(r *revision, p *pod) {
 	t.stopProbe(p)
-	p.ready = true
+	p.given = r
 	r.balancer.Add(p.instance)
 }
 
 // unready is called with t.mu held.
 func (t *Tracker) unready(p *pod) {
 	t.stopProbe(p)
-	p.ready = false
-	if r := t.revisions[p.revision]; r != nil && p.instance != nil {
-		r.balancer.Remove(p.instance)
+	if p.given != nil {
+		p.given.balancer.Remove(p.instance)
+		p.given = nil
 	}
 }
 
