@@ -203,10 +203,10 @@ func (r *invocationReconciler) ended(i *redoubt.Invocation) {
 
 // attempt makes one call and records how it went. Until that is written down,
 // it is not made again.
-func (r *invocationReconciler) attempt(ctx context.Context, i *redoubt.Invocation) {
-	defer r.ended(i)
-	if err := r.live.Get(ctx, client.ObjectKeyFromObject(i), i); err != nil {
-		slog.Warn("an invocation cannot be read", "namespace", i.Namespace, "invocation", i.Name, "error", err)
+func (r *invocationReconciler) attempt(ctx context.Context, begun *redoubt.Invocation) {
+	defer r.ended(begun)
+	i := r.read(ctx, begun)
+	if i == nil {
 		return
 	}
 	e := event{
@@ -224,6 +224,23 @@ func (r *invocationReconciler) attempt(ctx context.Context, i *redoubt.Invocatio
 		time.Sleep(turn)
 	}
 	r.awaitCache(ctx, i)
+}
+
+// read is an invocation with its data, or nil when it is no longer there. It is
+// tried until the API server answers: nobody asks again for what was begun.
+func (r *invocationReconciler) read(ctx context.Context, begun *redoubt.Invocation) *redoubt.Invocation {
+	for {
+		var i redoubt.Invocation
+		err := r.live.Get(ctx, client.ObjectKeyFromObject(begun), &i)
+		switch {
+		case apierrors.IsNotFound(err), err == nil && i.UID != begun.UID:
+			return nil // one of the same name that came later has its own turn
+		case err == nil:
+			return &i
+		}
+		slog.Warn("an invocation cannot be read yet", "namespace", begun.Namespace, "invocation", begun.Name, "error", err)
+		time.Sleep(turn)
+	}
 }
 
 // recordTries is how often it is tried to write down how an attempt went.
