@@ -319,6 +319,10 @@ func (r *invocationReconciler) record(ctx context.Context, i *redoubt.Invocation
 			return err
 		}
 		before := now.DeepCopy()
+		if len(o.answer.body) == 0 {
+			// The cache has no answer, and one of an earlier attempt is to go.
+			before.Status.Answer = []byte("any")
+		}
 		s := &now.Status
 		at := metav1.NewMicroTime(time.Now())
 		s.Phase, s.Reason, s.Error = o.phase, o.reason, o.problem

@@ -3,6 +3,7 @@ package trigger
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -115,5 +116,20 @@ func TestAttemptOfAnother(t *testing.T) {
 	other.UID = "2"
 	if phase := attempted(t, &oneInvocation{now: pending()}, &restarting{now: *other}, c); phase != "" {
 		t.Errorf("it is %q", phase)
+	}
+}
+
+// An empty answer takes the place of that of an earlier attempt, of which the
+// cache does not know.
+func TestRecordEmptyAnswer(t *testing.T) {
+	failed := pending()
+	failed.Status = redoubt.InvocationStatus{Phase: redoubt.InvocationPending, Code: 500, Attempts: 1, Answer: []byte("boom")}
+	for body, want := range map[string]string{"": `"answer":null`, "any": `"answer":"YW55"`} {
+		o := &oneInvocation{now: failed.DeepCopy()}
+		r := &invocationReconciler{client: o}
+		err := r.record(t.Context(), failed, outcome{phase: redoubt.InvocationSucceeded, answer: answer{code: 204, body: []byte(body)}, called: true, reached: true})
+		if err != nil || !strings.Contains(o.patch, want) {
+			t.Errorf("answered %q: %v, %s", body, err, o.patch)
+		}
 	}
 }
