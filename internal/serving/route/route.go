@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -46,9 +47,14 @@ func Add(mgr ctrl.Manager, opts Options) error {
 	r := &reconciler{client: mgr.GetClient(), opts: opts}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Route{}).
+		Owns(&corev1.Service{}).
 		Watches(&serving.Configuration{}, handler.EnqueueRequestsFromMapFunc(r.routesOf)).
 		Complete(r)
 }
+
+// ingressPause is after how long to try again to make a route's name inside the
+// cluster: what is in the way is somebody else's, and not watched.
+const ingressPause = 30 * time.Second
 
 // routesOf finds the routes that follow a configuration.
 func (r *reconciler) routesOf(ctx context.Context, config client.Object) []reconcile.Request {
@@ -95,6 +101,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	ingress := r.ingress(ctx, &route)
+	if ingress.Status != corev1.ConditionTrue && (again == 0 || again > ingressPause) {
+		again = ingressPause
+	}
 	ready := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
 	for _, part := range []serving.Condition{ingress, resolved} {
 		s.Conditions.Set(part, now)
