@@ -89,6 +89,7 @@ type follower struct {
 	js       jetstream.JetStream
 	consumer jetstream.Consumer
 	pause    time.Duration // after the first try
+	worked   worked
 }
 
 // work takes one message after the other. None is fetched ahead of its work:
@@ -145,7 +146,7 @@ func (f *follower) handle(ctx context.Context, msg jetstream.Msg) {
 	if ctx.Err() != nil {
 		return // it comes again, here or elsewhere
 	}
-	if err := f.settle(ctx, msg, meta.NumDelivered, reached, failed); err != nil {
+	if err := f.settle(ctx, msg, meta, reached, failed); err != nil {
 		slog.Warn("a message may come again", "namespace", f.Namespace, "trigger", f.Trigger, "function", f.Function, "error", err)
 	}
 }
@@ -165,21 +166,30 @@ func keepAlive(ctx context.Context, msg jetstream.Msg) {
 }
 
 // settle says what becomes of a message after its work.
-func (f *follower) settle(ctx context.Context, msg jetstream.Msg, delivered uint64, reached bool, failed error) error {
+func (f *follower) settle(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, reached bool, failed error) error {
+	delivered, place := meta.NumDelivered, meta.Sequence.Stream
 	if failed == nil {
+		f.worked.forget(place)
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		return msg.DoubleAck(ctx)
 	}
 	slog.Warn("a message's call failed", "namespace", f.Namespace, "trigger", f.Trigger, "function", f.Function, "try", delivered, "error", failed)
-	if delivered < tries || !reached && delivered < patientTries {
+	if !giveUp(delivered, f.worked.count(place, reached), reached) {
 		return msg.NakWithDelay(pause(f.pause, delivered))
 	}
 	if err := f.bury(ctx, msg, delivered, failed); err != nil {
 		return errors.Join(err, msg.NakWithDelay(maxPause))
 	}
+	f.worked.forget(place)
 	f.GivenUp()
 	return msg.Term()
+}
+
+// giveUp says that a message is not tried again if it has failed: it was delivered
+// so often, and so often worked on.
+func giveUp(delivered uint64, worked int, reached bool) bool {
+	return reached && worked >= tries || delivered >= patientTries
 }
 
 // pause is how long a message waits after so many tries.
