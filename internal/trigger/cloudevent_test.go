@@ -97,18 +97,3 @@ func TestAnswersThatAreCloudEvents(t *testing.T) {
 		}
 	}
 }
-
-func TestTopicsThatCover(t *testing.T) {
-	for topic, subjects := range map[string]map[string]bool{
-		"orders":     {"orders": true, "orders.paid": false, "": false},
-		"orders.*":   {"orders.paid": true, "orders": false, "orders.paid.now": false, "other.paid": false},
-		"orders.>":   {"orders.paid": true, "orders.paid.now": true, "orders": false},
-		"orders.*.x": {"orders.paid.x": true, "orders.paid.y": false},
-	} {
-		for subject, want := range subjects {
-			if got := covers(topic, subject); got != want {
-				t.Errorf("%s has %q: %v, want %v", topic, subject, got, want)
-			}
-		}
-	}
-}

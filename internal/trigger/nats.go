@@ -139,7 +139,7 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	if tenant := ns.Labels[redoubt.TenantLabel]; tenant != "" && !within(tenant, t.Spec.Topic, t.Spec.ReplyTopic) {
 		return no("TopicReserved", "The topics of tenant %q begin with %q; choose another.", tenant, tenant+".")
 	}
-	if covers(t.Spec.Topic, t.Spec.ReplyTopic) {
+	if jetstream.Covers(t.Spec.Topic, t.Spec.ReplyTopic) {
 		return no("ReplyCalls", "spec.replyTopic %q is among the messages of spec.topic %q: each answer would call the function again; choose another.", t.Spec.ReplyTopic, t.Spec.Topic)
 	}
 	var list kubeless.FunctionList
@@ -162,20 +162,6 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 // within says that topics are a tenant's own, as far as there are any.
 func within(tenant string, topics ...string) bool {
 	return !slices.ContainsFunc(topics, func(topic string) bool { return topic != "" && !strings.HasPrefix(topic, tenant+".") })
-}
-
-// covers says whether a topic has the messages of a subject.
-func covers(topic, subject string) bool {
-	parts := strings.Split(subject, ".")
-	for n, part := range strings.Split(topic, ".") {
-		switch {
-		case part == ">":
-			return len(parts) > n
-		case n >= len(parts) || part != "*" && part != parts[n]:
-			return false
-		}
-	}
-	return len(parts) == strings.Count(topic, ".")+1
 }
 
 // keep makes the trigger's followers those that are wanted, with the topic of

@@ -65,7 +65,7 @@ func (b *Broker) Follow(ctx context.Context, s Subscription, h Handler) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := s.consumer(ctx, js)
+	consumer, err := b.consumer(ctx, js, s)
 	if err != nil {
 		return err
 	}

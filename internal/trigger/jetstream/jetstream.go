@@ -46,6 +46,10 @@ type Broker struct {
 
 	mu   sync.Mutex
 	conn *nats.Conn // guarded by mu; nil until it is needed
+
+	// streams is held by who looks for a stream until it is followed, and by who
+	// removes one: it would go in between, or be widened by two at once.
+	streams sync.Mutex
 }
 
 // New returns a broker of the servers at url, nats://HOST:PORT,...
@@ -118,22 +122,6 @@ func (s Subscription) durable() string {
 // Dead is the subject that messages go to on which the work never succeeds.
 func (s Subscription) Dead() string { return deadPrefix + s.Namespace + "." + s.Trigger }
 
-// stream finds the stream that keeps a topic's messages, or makes one. In one
-// that is made, a message stays until everybody has worked on it.
-func stream(ctx context.Context, js jetstream.JetStream, topic string) (string, error) {
-	name, err := js.StreamNameBySubject(ctx, topic)
-	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return name, err
-	}
-	sum := sha256.Sum256([]byte(topic))
-	name = "redoubt-" + hex.EncodeToString(sum[:12])
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: name, Description: "Messages of " + topic + " for functions", Subjects: []string{topic},
-		Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew, Storage: jetstream.FileStorage, MaxBytes: maxBytes, MaxAge: maxAge,
-	})
-	return name, err
-}
-
 func ensureDead(ctx context.Context, js jetstream.JetStream) error {
 	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: deadStream, Description: "Messages that functions never took", Subjects: []string{deadPrefix + ">"},
@@ -145,7 +133,9 @@ func ensureDead(ctx context.Context, js jetstream.JetStream) error {
 
 // consumer makes the subscription's, or finds it as it was left. A new one
 // begins with the messages that come from now on.
-func (s Subscription) consumer(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+func (b *Broker) consumer(ctx context.Context, js jetstream.JetStream, s Subscription) (jetstream.Consumer, error) {
+	b.streams.Lock()
+	defer b.streams.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := ensureDead(ctx, js); err != nil {
@@ -198,14 +188,16 @@ func (b *Broker) Forget(ctx context.Context, s Subscription) error {
 	if err != nil {
 		return err
 	}
+	b.streams.Lock()
+	defer b.streams.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	in, err := js.StreamNameBySubject(ctx, s.Topic)
-	if err == nil {
-		err = js.DeleteConsumer(ctx, in, s.durable())
+	parts, err := streams(ctx, js, s.Topic)
+	if err != nil {
+		return err
 	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return nil
+	for _, config := range parts {
+		err = errors.Join(err, unlessGone(js.DeleteConsumer(ctx, config.Name, s.durable())), drop(ctx, js, config.Name))
 	}
 	return err
 }
