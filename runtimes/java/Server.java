@@ -110,6 +110,15 @@ public class Server {
     }
 
     void serve(HttpExchange x) throws IOException {
+        try {
+            respond(x);
+        } catch (Error e) { // after which the library would leave the caller waiting
+            x.close();
+            throw new IOException(e);
+        }
+    }
+
+    private void respond(HttpExchange x) throws IOException {
         String path = x.getRequestURI().getRawPath();
         if ("/healthz".equals(path)) {
             // A function that cannot be loaded still answers its callers, with
@@ -123,7 +132,7 @@ public class Server {
     }
 
     private void run(HttpExchange x, long started) throws IOException {
-        Answer a;
+        Answer a = null;
         try {
             if (problem != null) {
                 throw problem;
@@ -132,13 +141,22 @@ public class Server {
             Call call = new Call(() -> finish(x, started, Answer.of(
                 new Problem(408, "the function did not answer within " + TIMEOUT + " seconds and was stopped"))));
             deadlines.add(call);
-            Object result = function.call(event);
+            Throwable failure = null;
+            try {
+                a = function.call(event);
+            } catch (Throwable e) {
+                failure = e;
+            }
             if (!deadlines.remove(call)) {
                 return; // it has been answered
             }
-            a = result instanceof Throwable ? Answer.of(Function.failure((Throwable) result)) : Answer.of(result);
+            if (failure != null) {
+                throw failure;
+            }
         } catch (Problem p) {
             a = Answer.of(p);
+        } catch (Throwable e) {
+            a = Answer.of(Function.failure(e));
         }
         finish(x, started, a);
     }
@@ -151,10 +169,13 @@ public class Server {
         answer(x, a);
     }
 
-    private static Event event(HttpExchange x) throws IOException, Problem {
+    private static Event event(HttpExchange x) throws Problem {
         byte[] body;
         try (InputStream in = x.getRequestBody()) {
             body = in.readNBytes(MAX_BODY + 1);
+        } catch (IOException e) { // what follows is not a request
+            x.getResponseHeaders().set("Connection", "close");
+            throw new Problem(400, "the body cannot be read: " + e.getMessage());
         }
         if (body.length > MAX_BODY) {
             x.getResponseHeaders().set("Connection", "close");
@@ -336,15 +357,18 @@ class Function {
             : name + " has no function " + Server.HANDLER + "; " + form);
     }
 
-    /** Makes one call; returns its result, or what it threw. */
-    Object call(Event event) {
+    /** Makes one call; returns its answer, in whose making the function's code may run too. */
+    Answer call(Event event) throws Throwable {
+        Object result;
         try {
-            return method.invoke(instance, event, Server.CONTEXT);
+            result = method.invoke(instance, event, Server.CONTEXT);
         } catch (InvocationTargetException e) {
-            return e.getCause();
-        } catch (Throwable e) {
-            return e;
+            result = e.getCause();
         }
+        if (result instanceof Throwable) {
+            throw (Throwable) result;
+        }
+        return Answer.of(result);
     }
 
     /** What is said of a call that threw something. */
@@ -352,8 +376,12 @@ class Function {
         if (cause instanceof SecurityException && "exit".equals(cause.getMessage())) {
             return new Problem(500, "the function ended its process instead of returning: the call is without an answer");
         }
-        cause.printStackTrace();
-        return new Problem(500, "the function failed: " + cause);
+        try {
+            cause.printStackTrace();
+            return new Problem(500, "the function failed: " + cause);
+        } catch (Throwable e) { // its message is made by the function's code
+            return new Problem(500, "the function failed: " + cause.getClass().getName());
+        }
     }
 }
 
