@@ -166,8 +166,8 @@ def breed(handler, socket)
     rescue SystemCallError
       0 # there are too many, or too little memory
     end
-    socket.send_io(ours)
-    socket.send([pid].pack('N'), 0)
+    # In one message: who can have no more sockets still knows whose that was.
+    socket.sendmsg([pid].pack('N'), 0, nil, Socket::AncillaryData.unix_rights(ours))
     [ours, theirs].each(&:close)
   end
 ensure
@@ -252,14 +252,30 @@ class Workers
 
         finish(worker)
       end
-      @breeder.send([0].pack('N'), 0)
-      socket = @breeder.recv_io(UNIXSocket)
-      pid = @breeder.recv(4).unpack1('N')
-      return Worker.new(pid, socket) if pid.positive?
+      order(0)
+      socket, pid = bred
+      return Worker.new(pid, socket) if socket && pid.positive?
 
-      socket.close
+      socket&.close
+      order(pid) if pid.positive?
       raise Problem.new(500, "the call's process cannot be started: there are too many, or too little memory")
     end
+  end
+
+  # bred receives a worker: its socket, nil where this process can have no more,
+  # and its pid, 0 where there is none.
+  def bred
+    pid, _, _, rights = @breeder.recvmsg(4, scm_rights: true)
+    [rights&.unix_rights&.first, pid.to_s.unpack1('N') || exit!(1)]
+  rescue SystemCallError
+    exit!(1)
+  end
+
+  # order is for the breeder. Without it there are no calls: the node starts this anew.
+  def order(pid)
+    @breeder.send([pid].pack('N'), 0)
+  rescue SystemCallError
+    exit!(1)
   end
 
   def give(worker, goes_on)
@@ -267,7 +283,7 @@ class Workers
   end
 
   def finish(worker)
-    @breeder.send([worker.pid].pack('N'), 0)
+    order(worker.pid)
     worker.socket.close
   end
 end

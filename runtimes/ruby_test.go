@@ -1,0 +1,84 @@
+package runtimes
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const breeding = `
+def run(event, _context)
+  case event[:data]
+  when 'server' then File.read("/proc/#{Process.ppid}/stat").split(') ').last.split[1]
+  when 'breeder' then Process.kill(:KILL, Process.ppid).to_s
+  when 'leave' then exit!(3)
+  else event[:data]
+  end
+end
+`
+
+// Without the process that starts those of calls, the server ends: it would answer
+// no call, and seem healthy.
+func TestRubyServerEndsWithItsBreeder(t *testing.T) {
+	r, err := Get("ruby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, r, breeding, "run", patient)
+	if status, got := s.call(t, "run", "text/plain", "breeder"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, got)
+	}
+	if status, got, err := s.tryAs("id-1", "run", "text/plain", "leave"); err == nil {
+		t.Errorf("a call that ends the last process: %d %q", status, got)
+	}
+	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(s.url + "/healthz")
+		if err != nil {
+			return
+		}
+		resp.Body.Close()
+	}
+	t.Error("the server still says that it is healthy")
+}
+
+// At the limit of its files a server says why a call cannot be made, and makes
+// calls again once it is below.
+func TestRubyServerAtItsFileLimit(t *testing.T) {
+	r, err := Get("ruby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, r, breeding, "run", patient)
+	_, server := s.call(t, "run", "text/plain", "server")
+	pid, err := strconv.Atoi(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, got := s.call(t, "run", "text/plain", "leave"); status != http.StatusInternalServerError {
+		t.Fatalf("%d %s", status, got)
+	}
+	var before unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: before.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // in the connection that there is
+		if status, got := s.call(t, "run", "text/plain", "x"); status != http.StatusInternalServerError || !strings.Contains(got, "cannot be started") {
+			t.Errorf("at the limit: %d %q", status, got)
+		}
+	}
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{"leave", "x", "y"} {
+		if _, got := s.call(t, "run", "text/plain", data); data != "leave" && got != data {
+			t.Errorf("below it again: %q, want %q", got, data)
+		}
+	}
+}
