@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -99,6 +100,29 @@ func TestMachineFaults(t *testing.T) {
 	if c := look(t, ns, control.Name).Status.ContainerStatuses[0]; c.RestartCount != 0 || !c.Ready {
 		t.Errorf("the control was started again: %+v", c)
 	}
+}
+
+// A pod whose machine stands still can be deleted all the same.
+func TestStalledMachineIsDeleted(t *testing.T) {
+	needsMachines(t)
+	ns, image := namespace(t), shell(t)
+	pod := running(t, create(t, ns, machinePod(image)))
+	machine := shimOf(t, pod).machine(t)
+	if err := syscall.Kill(machine, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shared.Try(t, "", "kubectl", "-n", ns, "delete", "pod", pod.Name, "--grace-period=1", "--wait=false"); err != nil {
+		t.Fatal(err)
+	}
+	platform.Eventually(t, "the pod and its machine are gone", func() error {
+		if _, err := shared.Try(t, "", "kubectl", "-n", ns, "get", "pod", pod.Name); err == nil {
+			return errors.New("the pod is there")
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", machine)); err == nil {
+			return fmt.Errorf("process %d is there", machine)
+		}
+		return nil
+	})
 }
 
 // What a container writes or takes beyond what it may fails or ends it, and its

@@ -26,8 +26,9 @@ const (
 	// drainLimit is how long output is copied after a process has ended:
 	// nobody may be reading it.
 	drainLimit = 10 * time.Second
-	// killLimit is how long the guest may take to end a container that is killed;
-	// containerd waits for two minutes.
+	// killLimit is how long the guest may take to signal a container, and to end one
+	// that is killed. Without an answer containerd waits for two minutes, in vain,
+	// and the next time too.
 	killLimit = 30 * time.Second
 	// othersLimit is how long a container's extra processes are awaited when
 	// its first one, and so all, have ended.
@@ -199,6 +200,17 @@ func (s *Service) kill(ctx context.Context, c *container, p *process, r *api.Kil
 	if unix.Signal(r.Signal) == unix.SIGKILL && p == c.init {
 		go s.ensureEnd(p)
 	}
+	limited, cancel := context.WithTimeout(ctx, killLimit)
+	defer cancel()
+	err := s.signal(limited, p, r)
+	if p == c.init && limited.Err() != nil && ctx.Err() == nil {
+		s.endStalled(p)
+		return fmt.Errorf("%w: the guest stalls, and its machine has ended", errdefs.ErrNotFound)
+	}
+	return err
+}
+
+func (s *Service) signal(ctx context.Context, p *process, r *api.KillRequest) error {
 	session, err := s.pod.Session(ctx)
 	if err != nil {
 		return err
@@ -206,16 +218,20 @@ func (s *Service) kill(ctx context.Context, c *container, p *process, r *api.Kil
 	return session.Call(ctx, wire.Kill, &wire.Signal{Ref: p.ref, Number: r.Signal, All: r.All}, &wire.Empty{})
 }
 
-// ensureEnd ends the machine where a process does not end that was killed: its
-// guest stalls, or lies.
+// ensureEnd ends the machine where a process does not end that was killed.
 func (s *Service) ensureEnd(p *process) {
 	select {
 	case <-p.done:
 	case <-s.pod.Done():
 	case <-time.After(killLimit):
-		log.L.WithField("container", p.ref.ID).Errorf("the guest did not end a killed container within %v: its machine ends", killLimit)
-		s.pod.Kill()
+		s.endStalled(p)
 	}
+}
+
+// endStalled ends a machine whose guest stalls, or lies.
+func (s *Service) endStalled(p *process) {
+	log.L.WithField("container", p.ref.ID).Errorf("the guest has not ended or even signalled a container within %v: its machine ends", killLimit)
+	s.pod.Kill()
 }
 
 // endMachine ends the pod's own container and the machine with it, as signals
