@@ -457,6 +457,12 @@ final class Connection
         return $this->out !== '';
     }
 
+    /** Whether it waits for a request of which nothing has come. */
+    public function idle(): bool
+    {
+        return $this->wantsRead() && $this->in === '' && $this->request->method === '';
+    }
+
     public function read(): void
     {
         $part = fread($this->socket, 1 << 18);
@@ -527,7 +533,7 @@ final class Connection
 
     private function answer(int $status, string $kind, string $body): void
     {
-        $this->closing = $this->closing || !$this->request->keep;
+        $this->closing = $this->closing || !$this->request->keep || $this->server->crowded();
         $this->out .= "HTTP/1.1 $status \r\nContent-Type: $kind\r\nContent-Length: " . strlen($body) . "\r\n"
             . ($this->closing ? "Connection: close\r\n" : '') . "\r\n"
             . ($this->request->method === 'HEAD' ? '' : $body);
@@ -660,10 +666,36 @@ final class Server
         }
     }
 
+    /** Whether connections are not kept, because others may need their places. */
+    public function crowded(): bool
+    {
+        return count($this->connections) >= MAX_CONNECTIONS / 2;
+    }
+
+    private function full(): bool
+    {
+        return count($this->connections) >= MAX_CONNECTIONS;
+    }
+
+    private function accept($listener): void
+    {
+        foreach ($this->full() ? $this->connections : [] as $id => $c) {
+            if ($c->idle()) { // the oldest
+                $c->close();
+                unset($this->connections[$id]);
+                break;
+            }
+        }
+        if (!$this->full() && ($socket = @stream_socket_accept($listener, 0)) !== false) {
+            $this->connections[(int) $socket] = new Connection($socket, $this);
+        }
+    }
+
     private function turn($listener): void
     {
-        [$read, $write, $wait] = [count($this->connections) < MAX_CONNECTIONS ? [$listener] : [], [], 3600.0];
+        [$read, $write, $wait, $room] = [[], [], 3600.0, !$this->full()];
         foreach ($this->connections as $c) {
+            $room = $room || $c->idle();
             if ($c->call !== null) {
                 $read[] = $c->call->worker->pipe;
                 if ($c->call->wantsWrite()) {
@@ -677,6 +709,9 @@ final class Server
             if ($c->wantsWrite()) {
                 $write[] = $c->socket;
             }
+        }
+        if ($room) {
+            $read[] = $listener;
         }
         $none = null;
         if (@stream_select($read, $write, $none, (int) $wait, (int) (fmod($wait, 1) * 1e6)) === false) {
@@ -695,8 +730,8 @@ final class Server
                 unset($this->connections[$id]);
             }
         }
-        if (in_array($listener, $read, true) && ($socket = @stream_socket_accept($listener, 0)) !== false) {
-            $this->connections[(int) $socket] = new Connection($socket, $this);
+        if (in_array($listener, $read, true)) {
+            $this->accept($listener);
         }
     }
 }

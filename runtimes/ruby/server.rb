@@ -322,14 +322,16 @@ end
 # Connection reads requests and writes answers.
 class Connection
   def initialize(socket)
-    @socket, @began = socket, nil
+    @socket, @began, @idle = socket, nil, true
     socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1)
   end
 
   # request waits for the next one, nil where none comes.
   def request
+    @idle = true
     return if @socket.eof?
 
+    @idle = false
     @began = now
     head = @socket.gets("\r\n\r\n", MAX_HEAD + 1)
     return Request.new(head) if head.end_with?("\r\n\r\n")
@@ -360,6 +362,12 @@ class Connection
 
   # late? says whether the rest of a request is overdue.
   def late? = (began = @began) && now - began > PATIENCE
+
+  # idle? says whether it waits for a request of which nothing has come.
+  def idle? = @idle
+
+  # leave ends it before the next request; one that has come is answered.
+  def leave = @socket.shutdown(Socket::SHUT_RD)
 
   # shut lets who reads or writes go on without the other side.
   def shut = @socket.shutdown
@@ -414,9 +422,9 @@ class Calls
     @workers, @problem, @counters = workers, problem, Counters.new
   end
 
-  # serve answers a connection's requests until it ends.
-  def serve(connection)
-    nil while one(connection)
+  # serve answers a connection's requests until it ends, or is no longer to be kept.
+  def serve(connection, &kept)
+    nil while one(connection, &kept)
   rescue SystemCallError, IOError
     # The other side has gone.
   end
@@ -431,7 +439,7 @@ class Calls
     rescue Problem => e
       status, kind, body = e.status, TEXT, "#{e.message}\n"
     end
-    keeps = request ? request.keeps : false
+    keeps = request ? request.keeps && yield : false
     connection.answer(status, kind, body, keeps, request&.verb == 'HEAD')
     keeps
   end
@@ -505,7 +513,7 @@ class Server
     listener.listen(1024)
     Thread.new { leave_late }
     loop do
-      sleep(0.01) while @connections.size >= MAX_CONNECTIONS
+      make_room while @connections.size >= MAX_CONNECTIONS
       accept(listener.accept)
     rescue SystemCallError
       sleep(0.01) # there are too many, or it has gone
@@ -517,13 +525,22 @@ class Server
   def accept(socket)
     Thread.new do
       @connections[Thread.current] = connection = Connection.new(socket)
-      @calls.serve(connection)
+      @calls.serve(connection) { @connections.size < MAX_CONNECTIONS / 2 } # others may need its place
     rescue SystemCallError
       # The other side has gone already.
     ensure
       @connections.delete(Thread.current)
       socket.close
     end
+  end
+
+  # make_room ends a connection that has no request, if there is one.
+  def make_room
+    @connections.values.find(&:idle?)&.leave
+  rescue SystemCallError, IOError
+    # It has ended meanwhile.
+  ensure
+    sleep(0.01)
   end
 
   # leave_late ends connections whose other side does not send on.
