@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/guard"
@@ -13,6 +14,11 @@ import (
 
 // maxInterim bounds the interim answers (1xx) before the final one.
 const maxInterim = 16
+
+// lastBytes is how long the rest of a request's body may take after the whole
+// answer has been passed on. The instance usually has all of it by then, and only
+// the goroutine that sent it has not said so yet.
+const lastBytes = 50 * time.Millisecond
 
 // readAnswer reads the head of the final answer, and passes interim ones on.
 func (x *exchange) readAnswer() error {
@@ -187,7 +193,7 @@ func (x *exchange) settle(after verdict) verdict {
 			if err != nil {
 				return linger
 			}
-		default: // the instance did not want the whole body
+		case <-time.After(lastBytes): // the instance did not want the whole body
 			return linger
 		}
 		x.head, x.body.buffered = 0, 0 // discarded already
