@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,10 @@ import (
 
 // lastSpans is how long the collector may take for the last spans.
 const lastSpans = 2 * time.Second
+
+// lastHandOver is how long a request that came before draining began may take to
+// reach the server that its connection is handed to.
+const lastHandOver = time.Second
 
 // restPeriod is how often instances are looked at that nobody may need.
 const restPeriod = time.Second
@@ -251,8 +256,27 @@ func (g *gateway) serve(ctx context.Context, listeners []listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.opts.Drain)
 	defer cancel()
 	var late error
-	if err := errors.Join(first.Drain(drain), secured.Drain(drain), second.Shutdown(drain)); err != nil {
+	if err := drainAll(drain, first, secured, second); err != nil {
 		late = errors.Join(fmt.Errorf("requests were still open after %v: %w", g.opts.Drain, err), second.Close())
 	}
 	return errors.Join(failed, late)
+}
+
+// drainAll lets the open requests of all servers end. Each server is told at
+// the beginning, so that clients do not send more over connections that will be
+// cut when another one's requests took all the time. It is waited for in the
+// order in which they hand connections over.
+func drainAll(ctx context.Context, first, secured *front.Server, second *http.Server) error {
+	secured.LastCall()
+	drained, shut := make(chan struct{}), make(chan error, 1)
+	go func() {
+		select {
+		case <-drained:
+		case <-time.After(lastHandOver):
+		}
+		shut <- second.Shutdown(ctx)
+	}()
+	err := errors.Join(first.Drain(ctx), secured.Drain(ctx))
+	close(drained)
+	return errors.Join(err, <-shut)
 }

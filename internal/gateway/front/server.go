@@ -103,11 +103,16 @@ func (s *Server) each(do func(*session)) {
 	}
 }
 
+// LastCall begins what Drain does, and does not wait.
+func (s *Server) LastCall() {
+	s.draining.Store(true)
+	s.each(func(n *session) { n.lastCall() })
+}
+
 // Drain lets open requests end and closes connections without one. When ctx
 // ends first, it closes all. The listeners must be closed before.
 func (s *Server) Drain(ctx context.Context) error {
-	s.draining.Store(true)
-	s.each(func(n *session) { n.lastCall() })
+	s.LastCall()
 	done := make(chan struct{})
 	go func() { s.idle.Wait(); close(done) }()
 	select {
