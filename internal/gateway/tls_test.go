@@ -185,3 +185,32 @@ func TestTLSFilesThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// A client that leaves is noticed over TLS, too, while the instance is silent;
+// one that waits is not taken for one that has left.
+func TestTLSClientThatLeavesEndsItsRequest(t *testing.T) {
+	authority := issue(t, authorityOf("localhost"))
+	r := newRigWith(t, Options{Authority: authority})
+	left := make(chan struct{})
+	r.service("deaf", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		<-req.Context().Done()
+		close(left)
+	}), nil)
+	r.service("slow", sleeps, nil)
+	c, err := tls.Dial("tcp", r.address, &tls.Config{ServerName: "deaf.default.localhost", InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: deaf.default.localhost\r\n\r\n")
+	r.until("the instance has it", func() bool { return r.load("deaf").Active == 1 })
+	_ = c.Close()
+	select {
+	case <-left:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the instance does not know that the client left")
+	}
+	r.until("it is over", func() bool { return r.load("deaf").Active == 0 })
+	if got, err := what(t, r.trusting(authority), "https://slow.default.localhost/?first=1200ms"); err != nil || !strings.HasSuffix(got, " 200 begun done") {
+		t.Errorf("a client that waits: %q, %v", got, err)
+	}
+}

@@ -150,6 +150,9 @@ type replayed struct {
 	read []byte
 }
 
+// NetConn is the connection itself.
+func (r *replayed) NetConn() net.Conn { return r.Conn }
+
 func (r *replayed) Read(b []byte) (int, error) {
 	if len(r.read) > 0 {
 		n := copy(b, r.read)

@@ -24,6 +24,8 @@ const Max = 2 * large
 type Conn struct {
 	net.Conn
 	raw syscall.RawConn // nil when it is not a socket
+	// under is the socket of a connection that is none itself, but over one.
+	under syscall.RawConn
 
 	buf  *[]byte // nil while nothing is buffered
 	r, w int     // what is buffered is (*buf)[r:w]
@@ -37,13 +39,32 @@ type Conn struct {
 // New wraps a connection.
 func New(c net.Conn) *Conn {
 	s := &Conn{Conn: c}
-	if socket, ok := c.(syscall.Conn); ok {
-		if raw, err := socket.SyscallConn(); err == nil {
-			s.raw = raw
-			s.read = s.tryRead
+	if s.raw = rawOf(c); s.raw != nil {
+		s.read = s.tryRead
+		return s
+	}
+	for s.under == nil {
+		upper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
 		}
+		c = upper.NetConn()
+		s.under = rawOf(c)
 	}
 	return s
+}
+
+// rawOf is nil when c is not a socket.
+func rawOf(c net.Conn) syscall.RawConn {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // Buffered is what has been read and not been discarded. It is valid until
@@ -166,6 +187,9 @@ func (c *Conn) Quiet() bool {
 // Gone says whether the peer has ended the connection. It does not wait, and
 // may be called while nobody reads.
 func (c *Conn) Gone() bool {
+	if c.under != nil {
+		return ended(c.under)
+	}
 	n, err := c.peek()
 	return n == 0 || err != nil
 }
@@ -183,4 +207,17 @@ func (c *Conn) peek() (n int, err error) {
 		return -1, nil
 	}
 	return n, errors.Join(failed, err)
+}
+
+// ended says whether the peer has ended a connection whose bytes say nothing
+// about that: the last word of TLS is among them, and so is what comes with a
+// new key.
+func ended(raw syscall.RawConn) bool {
+	const established = 1 // TCP_ESTABLISHED of the kernel's net/tcp_states.h
+	var info *unix.TCPInfo
+	var err error
+	failed := raw.Control(func(fd uintptr) {
+		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	return failed != nil || err == nil && info.State != established
 }
