@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,5 +91,27 @@ func TestReleasedInstanceIsTakenBackAfterItsRevision(t *testing.T) {
 	r.sink.DeletePod(pod.UID)
 	if *keeper.released != 1 || *keeper.held != 1 {
 		t.Errorf("%d released and %d taken back, want 1 each", *keeper.released, *keeper.held)
+	}
+}
+
+// A connection of the server for HTTP/2 does not outlast the shortest time after
+// which its instance may be frozen.
+func TestConnectionForHTTP2IsNotKeptForTheThaw(t *testing.T) {
+	r := newRig(t)
+	r.service("sleeps", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, req.RemoteAddr) }), nil)
+	client := http2()
+	var before string
+	for range 2 {
+		resp, err := client.Do(r.request(http.MethodPost, "sleeps.default", "/", strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || string(from) == before {
+			t.Errorf("%s from %s, before %s, %v", resp.Status, from, before, err)
+		}
+		before = string(from)
+		time.Sleep(1100 * time.Millisecond)
 	}
 }

@@ -15,8 +15,14 @@ const (
 	dialTimeout = time.Second
 	// attempts bounds how many instances one request is offered to.
 	attempts = 8
-	// idleConnTimeout is how long an unused connection to an instance stays.
+	// idleConnTimeout is how long an unused connection to an instance stays that
+	// speaks HTTP/2.
 	idleConnTimeout = 60 * time.Second
+	// idleConnTimeout1 is that of HTTP/1.1: less than the shortest time after
+	// which an instance may be frozen. When it goes on, it may close a connection
+	// that has become too old at the moment when a request is sent, and most
+	// requests cannot be sent again.
+	idleConnTimeout1 = 900 * time.Millisecond
 	// maxResponseHeader bounds an answer's head, in bytes.
 	maxResponseHeader = 64 << 10
 )
@@ -26,12 +32,12 @@ const (
 type transport struct{ one, two http.RoundTripper }
 
 func newTransport() *transport {
-	with := func(configure func(*http.Protocols)) *http.Transport {
+	with := func(idle time.Duration, configure func(*http.Protocols)) *http.Transport {
 		t := &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			DisableCompression:     true,
 			MaxIdleConnsPerHost:    256,
-			IdleConnTimeout:        idleConnTimeout,
+			IdleConnTimeout:        idle,
 			MaxResponseHeaderBytes: maxResponseHeader,
 			Protocols:              new(http.Protocols),
 		}
@@ -39,8 +45,8 @@ func newTransport() *transport {
 		return t
 	}
 	return &transport{
-		one: with(func(p *http.Protocols) { p.SetHTTP1(true) }),
-		two: newBounded(with(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })),
+		one: with(idleConnTimeout1, func(p *http.Protocols) { p.SetHTTP1(true) }),
+		two: newBounded(with(idleConnTimeout, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })),
 	}
 }
 
