@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -36,4 +37,38 @@ func TestThreadThatForceDoesNotEnd(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Error("the server goes on with a thread that has not ended")
+}
+
+// Callers whose connections a thread was too busy to take lose nothing when it is
+// stopped: the next thread answers them.
+func TestThreadLeavesConnectionsToTheNext(t *testing.T) {
+	r, err := Get("nodejs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, r, `
+const all = {
+  run: (event) => all[event['event-type']](event),
+  echo: (event) => event.data,
+  loop: () => { require('fs').writeSync(1, 'it loops\n'); for (;;); },
+};
+module.exports = all;
+`, "run", hasty)
+	var all sync.WaitGroup
+	call := func(function string, want int) {
+		if status, got, err := s.tryAs("id-1", function, "text/plain", "x"); err != nil || status != want {
+			t.Errorf("%s: %d %q, %v; want %d", function, status, got, err, want)
+		}
+	}
+	all.Go(func() { call("loop", http.StatusRequestTimeout) })
+	for range 1500 {
+		if strings.Contains(s.log.String(), "it loops") {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	for range 5 {
+		all.Go(func() { call("echo", http.StatusOK) })
+	}
+	all.Wait()
 }

@@ -96,6 +96,16 @@ class Calls {
     for (let slot = 1; slot <= Calls.most; slot++) this.numbers[(slot * Calls.size) / 8] = 0;
   }
 
+  // take notes the number of a connection that the thread has from now on. They come
+  // in their order: those above the last are untouched.
+  take(number) {
+    this.numbers[3 * methods.length] = number; // behind the counts
+  }
+
+  lastTaken() {
+    return this.numbers[3 * methods.length];
+  }
+
   // running lists the calls that run.
   running() {
     const all = [];
@@ -232,6 +242,7 @@ class Requests {
       if (!handle) return;
       const socket = new net.Socket({ handle, readable: true, writable: true });
       socket.number = Number(Buffer.from(data).toString());
+      this.calls.take(socket.number);
       socket.on('close', () => parentPort.postMessage({ closed: socket.number }));
       this.server.emit('connection', socket);
     };
@@ -446,8 +457,9 @@ class Server {
     clearTimeout(this.stopping);
     this.answerCalls();
     for (const number of this.connections.keys()) {
-      if (!this.waiting.includes(number)) this.close(number); // what the thread has read of it is lost
+      if (number <= this.calls.lastTaken()) this.close(number); // what the thread has read of it is lost
     }
+    this.waiting = [...this.connections.keys()]; // which the thread was too busy to take, or not there
     this.late = undefined;
     this.channel?.close();
     this.channel = undefined;
