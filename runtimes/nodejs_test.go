@@ -72,3 +72,37 @@ module.exports = all;
 	}
 	all.Wait()
 }
+
+// A function may throw anything, and its thread goes on.
+func TestThreadGoesOnWhateverIsThrown(t *testing.T) {
+	r, err := Get("nodejs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, r, `
+let calls = 0;
+const all = {
+  run: (event) => { calls++; return all[event['event-type']](); },
+  object: () => { throw Object.create(null); },
+  symbol: () => { throw Symbol('odd'); },
+  nothing: () => { throw undefined; },
+  secret: () => { throw { [require('util').inspect.custom]() { throw new Error('no'); } }; },
+  count: () => String(calls),
+};
+module.exports = all;
+`, "run", patient)
+	for _, tc := range []struct {
+		function, want string
+		status         int
+	}{
+		{"object", "the function failed: it threw something that has no text", 500},
+		{"symbol", "the function failed: Symbol(odd)", 500},
+		{"nothing", "the function failed: undefined", 500},
+		{"secret", "the function failed: it threw something that has no text", 500},
+		{"count", "5", 200},
+	} {
+		if status, got := s.call(t, tc.function, "text/plain", ""); status != tc.status || strings.TrimSpace(got) != tc.want {
+			t.Errorf("%s: got %d %q, want %d %q", tc.function, status, got, tc.status, tc.want)
+		}
+	}
+}

@@ -207,6 +207,16 @@ function readBody(req) {
 
 const nothing = Buffer.alloc(0);
 
+// explain logs what a function threw, which may be anything, and returns its text.
+function explain(thrown) {
+  try {
+    console.error(thrown);
+    return String(thrown);
+  } catch (e) {
+    return 'it threw something that has no text';
+  }
+}
+
 function eventOf(req, body) {
   const text = body.toString('utf8');
   let data = isUtf8(body) ? text : body; // what is no text is bytes
@@ -286,8 +296,7 @@ class Requests {
     try {
       return bounded(encode(await this.handler(event, context)));
     } catch (e) {
-      console.error(e);
-      return problem(500, `the function failed: ${e}`);
+      return problem(500, `the function failed: ${explain(e)}`);
     } finally {
       this.calls.end(slot);
     }
