@@ -370,6 +370,7 @@ class Calls:
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.register_at_fork(after_in_child=sock.close)  # or the server would not see this process's end while a fork of it lives
             said = b""
             while said != b"e":
                 data, fds, _, _ = socket.recv_fds(sock, 1, 1)
