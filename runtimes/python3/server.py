@@ -614,14 +614,17 @@ class Server:
         Slot.used(slot + 1)
         self.breeder.sendall(ORDER.pack(0, slot))
         data, fds, _, _ = socket.recv_fds(self.breeder, ORDER.size, 1)
-        if len(data) < ORDER.size or not fds:
+        if len(data) < ORDER.size:
             os._exit(1)  # without the breeder there are no calls: the node starts this anew
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fds[0])
         pid, _ = ORDER.unpack(data)
-        if pid < 0:
-            sock.close()
+        if pid < 0 or not fds:  # without a file, this process can have no more
+            if pid > 0:
+                self.kill(pid)
+            for fd in fds:
+                os.close(fd)
             self.slots.append(slot)
             return None
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fds[0])
         worker = Worker(pid, slot, sock)
         self.watch(sock, lambda _: self.said(worker), select.EPOLLIN)
         return worker
@@ -663,14 +666,18 @@ class Server:
 
     def end(self, worker):
         """See that a worker has ended."""
-        self.breeder.sendall(ORDER.pack(worker.pid, 0))
-        if not receive(self.breeder, 1):
-            os._exit(1)
+        self.kill(worker.pid)
         self.forget(worker.sock)
         self.busy.pop(worker.pid, None)
         if worker in self.idle:
             self.idle.remove(worker)
         self.slots.append(worker.number)
+
+    def kill(self, pid):
+        """End a worker's process, and wait for that."""
+        self.breeder.sendall(ORDER.pack(pid, 0))
+        if not receive(self.breeder, 1):
+            os._exit(1)
 
     def patience(self):
         """How long nobody can be late, in seconds: for ever where no worker has a connection."""
