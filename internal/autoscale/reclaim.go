@@ -18,9 +18,13 @@ import (
 )
 
 const (
-	// maxUnplaced bounds how many waiting pods are looked at, and maxNodes on
-	// how many nodes room is sought for one.
-	maxUnplaced, maxNodes = 100, 50
+	// maxUnplaced bounds for how many waiting pods room is sought, maxOfOne how
+	// many of one namespace, as those that cannot be helped are not to hide others,
+	// and maxNodes on how many nodes room is sought for one.
+	maxUnplaced, maxOfOne, maxNodes = 100, 25, 50
+	// unplacedPage is how many pods without a node are read at a time, and
+	// maxPages how often.
+	unplacedPage, maxPages = 250, 20
 )
 
 // idle is a revision that would lose nothing but time: all its instances are
@@ -48,18 +52,13 @@ func (s *Scaler) reclaim(ctx context.Context, revisions []serving.Revision, now 
 	if s.awaits(pods.Items, now) || !slices.ContainsFunc(pods.Items, frozen) {
 		return nil
 	}
-	var waiting corev1.PodList
-	err := s.Live.List(ctx, &waiting, client.MatchingFields{"spec.nodeName": "", "status.phase": string(corev1.PodPending)}, client.Limit(maxUnplaced))
-	if err != nil {
-		return fmt.Errorf("list pods that wait for a node: %w", err)
-	}
-	waiting.Items = slices.DeleteFunc(waiting.Items, func(pod corev1.Pod) bool { return !lacksRoom(&pod) })
-	if len(waiting.Items) == 0 {
-		return nil
+	waiting, err := s.unplaced(ctx)
+	if err != nil || len(waiting) == 0 {
+		return err
 	}
 	all, lenders := s.idle(pods.Items, revisions, now), lendersOf(pods.Items)
-	for i := range waiting.Items {
-		pod := &waiting.Items[i]
+	for i := range waiting {
+		pod := &waiting[i]
 		lent, given, err := s.roomFor(ctx, pod, lenders, all)
 		if err != nil {
 			return err
@@ -77,6 +76,34 @@ func (s *Scaler) reclaim(ctx context.Context, revisions []serving.Revision, now 
 		}
 	}
 	return nil
+}
+
+// unplaced are the pods that the scheduler has found no node for.
+func (s *Scaler) unplaced(ctx context.Context) (found []corev1.Pod, err error) {
+	of := map[string]int{} // by namespace
+	next := ""
+	for range maxPages {
+		var page corev1.PodList
+		err := s.Live.List(ctx, &page, client.MatchingFields{"spec.nodeName": "", "status.phase": string(corev1.PodPending)},
+			client.Limit(unplacedPage), client.Continue(next))
+		if err != nil {
+			return nil, fmt.Errorf("list pods that wait for a node: %w", err)
+		}
+		for i := range page.Items {
+			pod := &page.Items[i]
+			if !lacksRoom(pod) || of[pod.Namespace] == maxOfOne {
+				continue
+			}
+			of[pod.Namespace]++
+			if found = append(found, *pod); len(found) == maxUnplaced {
+				return found, nil
+			}
+		}
+		if next = page.Continue; next == "" {
+			break
+		}
+	}
+	return found, nil
 }
 
 // idle are the revisions that may be taken away, the longest idle first. One that

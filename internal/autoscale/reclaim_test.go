@@ -1,14 +1,18 @@
 package autoscale
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
@@ -135,5 +139,45 @@ func TestFrozenLendProcessors(t *testing.T) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: those that ask for %v lend, want %v", name, got, test.want)
 		}
+	}
+}
+
+// paged hands out pods in pages, as the API server does.
+type paged struct {
+	client.Reader
+	pods []corev1.Pod
+}
+
+func (p paged) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	from, _ := strconv.Atoi(o.Continue)
+	to := min(from+int(o.Limit), len(p.pods))
+	page := list.(*corev1.PodList)
+	if page.Items = p.pods[from:to]; to < len(p.pods) {
+		page.Continue = strconv.Itoa(to)
+	}
+	return nil
+}
+
+// Pods that wait for something else, and many of one namespace, do not hide
+// those that others have.
+func TestManyThatWaitHideNoOthers(t *testing.T) {
+	pod := func(namespace, reason string) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: reason}}
+		return p
+	}
+	var pods []corev1.Pod
+	pods = append(pods, slices.Repeat([]corev1.Pod{pod("a", corev1.PodReasonSchedulingGated)}, 3*unplacedPage)...)
+	pods = append(pods, slices.Repeat([]corev1.Pod{pod("b", corev1.PodReasonUnschedulable)}, 3*unplacedPage)...)
+	pods = append(pods, pod("c", corev1.PodReasonUnschedulable))
+	found, err := (&Scaler{Live: paged{pods: pods}}).unplaced(t.Context())
+	of := map[string]int{}
+	for i := range found {
+		of[found[i].Namespace]++
+	}
+	if want := map[string]int{"b": maxOfOne, "c": 1}; err != nil || !maps.Equal(of, want) {
+		t.Errorf("found %v, %v; want %v", of, err, want)
 	}
 }
