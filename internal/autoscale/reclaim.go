@@ -25,6 +25,9 @@ const (
 	// unplacedPage is how many pods without a node are read at a time, and
 	// maxPages how often.
 	unplacedPage, maxPages = 250, 20
+	// reclaimLimit is how long instances that made room may take to be gone before
+	// more is made: most are within the time that Kubernetes gives by default.
+	reclaimLimit = time.Minute
 )
 
 // idle is a revision that would lose nothing but time: all its instances are
@@ -69,7 +72,7 @@ func (s *Scaler) reclaim(ctx context.Context, revisions []serving.Revision, now 
 			}
 		}
 		if len(given) > 0 {
-			return errors.Join(err, s.giveUp(ctx, pod, given))
+			return errors.Join(err, s.giveUp(ctx, pod, given, now))
 		}
 		if err != nil {
 			return err
@@ -130,13 +133,15 @@ func (s *Scaler) idle(pods []corev1.Pod, revisions []serving.Revision, now time.
 }
 
 // awaits says that instances which made room are still there, or have not lent
-// yet, and forgets those that are through.
+// yet, and forgets those that are through or take too long.
 func (s *Scaler) awaits(pods []corev1.Pod, now time.Time) bool {
 	there := map[types.UID]*corev1.Pod{}
 	for i := range pods {
 		there[pods[i].UID] = &pods[i]
 	}
-	s.reclaimed = slices.DeleteFunc(s.reclaimed, func(uid types.UID) bool { return there[uid] == nil })
+	maps.DeleteFunc(s.reclaimed, func(uid types.UID, at time.Time) bool {
+		return there[uid] == nil || now.Sub(at) > reclaimLimit
+	})
 	maps.DeleteFunc(s.lent, func(uid types.UID, at time.Time) bool {
 		return there[uid] == nil || lending.Lent(there[uid]) || now.Sub(at) > lendLimit
 	})
@@ -173,7 +178,7 @@ func lacksRoom(pod *corev1.Pod) bool {
 }
 
 // giveUp scales revisions to zero for the sake of a pod.
-func (s *Scaler) giveUp(ctx context.Context, pod *corev1.Pod, given []idle) error {
+func (s *Scaler) giveUp(ctx context.Context, pod *corev1.Pod, given []idle, now time.Time) error {
 	var failed error
 	for _, i := range given {
 		next := i.revision.DeepCopy()
@@ -186,7 +191,7 @@ func (s *Scaler) giveUp(ctx context.Context, pod *corev1.Pod, given []idle) erro
 		}
 		s.Events.Eventf(next, nil, corev1.EventTypeNormal, "MadeRoom", "Scale", "its frozen instances made room on their node for a pod that waited")
 		for _, p := range i.pods {
-			s.reclaimed = append(s.reclaimed, p.UID)
+			s.reclaimed[p.UID] = now
 		}
 	}
 	return failed

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -139,6 +140,19 @@ func TestFrozenLendProcessors(t *testing.T) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: those that ask for %v lend, want %v", name, got, test.want)
 		}
+	}
+}
+
+// What made room and stays, as on a node that is gone, is not waited for without
+// end.
+func TestRoomIsAwaitedForAWhile(t *testing.T) {
+	s := &Scaler{reclaimed: map[types.UID]time.Time{"stays": start, "gone": start}, lent: map[types.UID]time.Time{}}
+	pods := []corev1.Pod{{ObjectMeta: metav1.ObjectMeta{UID: "stays"}}}
+	if !s.awaits(pods, start.Add(reclaimLimit)) {
+		t.Error("what stays is not waited for")
+	}
+	if s.awaits(pods, start.Add(reclaimLimit+time.Second)) {
+		t.Error("what stays is waited for without end")
 	}
 }
 

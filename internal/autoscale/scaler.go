@@ -53,7 +53,7 @@ type Scaler struct {
 
 	// These are Start's own.
 	measured  time.Time               // when the metrics API was asked last
-	reclaimed []types.UID             // instances that made room and may not be gone yet
+	reclaimed map[types.UID]time.Time // instances that made room and may not be gone yet, since when
 	lent      map[types.UID]time.Time // instances that lend and may not have yet, since when
 	mu        sync.Mutex
 	revisions map[types.NamespacedName]*Tracker // guarded by mu
@@ -61,7 +61,8 @@ type Scaler struct {
 
 // Start runs until ctx ends.
 func (s *Scaler) Start(ctx context.Context) error {
-	s.revisions, s.lent = map[types.NamespacedName]*Tracker{}, map[types.UID]time.Time{}
+	s.revisions = map[types.NamespacedName]*Tracker{}
+	s.reclaimed, s.lent = map[types.UID]time.Time{}, map[types.UID]time.Time{}
 	var listeners sync.WaitGroup
 	defer listeners.Wait()
 	for _, gateway := range s.Gateways {
