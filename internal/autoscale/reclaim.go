@@ -109,8 +109,8 @@ func (s *Scaler) unplaced(ctx context.Context) (found []corev1.Pod, err error) {
 	return found, nil
 }
 
-// idle are the revisions that may be taken away, the longest idle first. One that
-// had requests within its window would only come back.
+// idle are the revisions that may be taken away, the longest idle first. One whose
+// instances are still wanted would only come back.
 func (s *Scaler) idle(pods []corev1.Pod, revisions []serving.Revision, now time.Time) []idle {
 	of := map[types.UID][]corev1.Pod{}
 	for _, pod := range pods {
@@ -121,7 +121,7 @@ func (s *Scaler) idle(pods []corev1.Pod, revisions []serving.Revision, now time.
 	for i := range revisions {
 		rev := &revisions[i]
 		settings, err := SettingsOf(rev)
-		if err != nil || settings.Min > 0 || s.quietFor(rev, now) < settings.Stable {
+		if err != nil || settings.Min > 0 || !s.quiet(rev, settings, now) {
 			continue
 		}
 		if since, ok := restingSince(of[rev.UID]); ok {
@@ -148,11 +148,12 @@ func (s *Scaler) awaits(pods []corev1.Pod, now time.Time) bool {
 	return len(s.reclaimed)+len(s.lent) > 0
 }
 
-// quietFor is how long nobody has asked for the revision.
-func (s *Scaler) quietFor(rev *serving.Revision, now time.Time) time.Duration {
+// quiet says that no instance of the revision is wanted by what is known of its
+// load.
+func (s *Scaler) quiet(rev *serving.Revision, settings Settings, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return now.Sub(s.tracker(client.ObjectKeyFromObject(rev), now).lastRequest)
+	return s.tracker(client.ObjectKeyFromObject(rev), now).Quiet(settings, now)
 }
 
 // restingSince says when the last of pods was frozen, if all are.

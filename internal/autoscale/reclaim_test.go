@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/load"
 )
 
 func podOn(node, cpu, memory string) corev1.Pod {
@@ -193,5 +194,27 @@ func TestManyThatWaitHideNoOthers(t *testing.T) {
 	}
 	if want := map[string]int{"b": maxOfOne, "c": 1}; err != nil || !maps.Equal(of, want) {
 		t.Errorf("found %v, %v; want %v", of, err, want)
+	}
+}
+
+// A revision does not make room while its scale is held, or its instances would
+// be made again at once.
+func TestRoomIsNotMadeByThoseThatAreWanted(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"without a delay": 0, "with one": 10 * time.Minute} {
+		s := Settings{Target: 1, Activation: 1, Stable: time.Minute, Panic: 6 * time.Second, PanicThreshold: 2, ScaleDownDelay: delay, Retention: time.Hour}
+		tracker := NewTracker(start)
+		tracker.Report(load.RevisionLoad{Concurrency: 1}, start)
+		for at := time.Duration(0); at < 20*time.Minute; at += Tick {
+			now := start.Add(at)
+			tracker.Want(s, 1, 1, false, now)
+			quiet := tracker.Quiet(s, now)
+			again := *tracker
+			if back := again.Want(s, 0, 1, false, now); quiet != (back == 0) {
+				t.Fatalf("%s: after %v quiet is %t, and of none wanted %d are", name, at, quiet, back)
+			}
+		}
+		if !tracker.Quiet(s, start.Add(20*time.Minute)) {
+			t.Errorf("%s: it is never quiet", name)
+		}
 	}
 }

@@ -70,6 +70,16 @@ func (t *Tracker) Want(s Settings, desired, ready int32, waiting bool, now time.
 	return want
 }
 
+// Quiet says that only the retention keeps an instance: one that is taken away
+// does not come back before it is asked for.
+func (t *Tracker) Quiet(s Settings, now time.Time) bool {
+	if now.Sub(t.lastRequest) < s.Stable || !t.memory.PanicSince.IsZero() && now.Sub(t.memory.PanicSince) < s.Stable {
+		return false
+	}
+	held, _ := delayed(s, 0, t.memory.Recent, now)
+	return held == 0
+}
+
 // wantByUse decides once for every measurement, and keeps what was decided
 // until the next.
 func (t *Tracker) wantByUse(s Settings, desired, ready int32, now time.Time) int32 {
