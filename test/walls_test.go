@@ -360,11 +360,13 @@ func tenantsServices(t *testing.T, own, rival string, platformPod *corev1.Pod) {
 		{platformPod, map[string]string{own: "200", rival: "200"}},
 	} {
 		var questions []question
+		// Who asks stays: one that has no more to say counts as gone when the
+		// answer takes long.
 		for to, want := range client.want {
 			host := "hello." + to + ".svc.cluster.local"
 			for _, address := range []string{host, platformPod.Status.HostIP} {
 				questions = append(questions, question{"status of " + host + " at " + address,
-					fmt.Sprintf(`echo -e 'GET /busybox HTTP/1.0\r\nHost: %s\r\n\r' | nc %s 80 | head -n 1 | cut -d ' ' -f 2`, host, address), want})
+					fmt.Sprintf(`{ echo -e 'GET /busybox HTTP/1.0\r\nHost: %s\r\n\r'; sleep 3; } | nc %s 80 | head -n 1 | cut -d ' ' -f 2`, host, address), want})
 			}
 		}
 		askAll(t, client.pod, "main", questions)
