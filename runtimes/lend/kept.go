@@ -49,9 +49,9 @@ func (k *kept) close() {
 	k.fd = -1
 }
 
-// answer sends the connection's last answer and closes it. Who asked for a head
-// alone has read all of it before the body comes.
-func (k *kept) answer(a contract.Answer) {
+// answer sends the connection's last answer, to a request with a method if that is
+// known, and closes it.
+func (k *kept) answer(a contract.Answer, method string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	file := os.NewFile(uintptr(k.fd), "connection")
@@ -63,6 +63,9 @@ func (k *kept) answer(a contract.Answer) {
 	}
 	defer c.Close()
 	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", a.Status, http.StatusText(a.Status), contract.PlainText, len(a.Body))
+	if method == http.MethodHead {
+		a.Body = nil
+	}
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // nothing else of an answer is on its way
 	_, _ = c.Write(append([]byte(head), a.Body...))
 }

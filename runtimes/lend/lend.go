@@ -157,7 +157,7 @@ func (l *lender) ended(p *process) (called bool) {
 			called = true
 			p.answer(c, s, l.board)
 		case reads, answers:
-			c.answer(contract.Failure(p.cause()))
+			c.answer(contract.Failure(p.cause()), "")
 		}
 		c.close()
 		delete(l.connections, number)

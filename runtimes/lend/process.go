@@ -112,5 +112,5 @@ func (p *process) answer(c *kept, s *slot, b *board) {
 	line, a, took := s.line(), contract.Failure(why), p.took(s)
 	b.Record(line.Method, took, true)
 	line.Write(a, took)
-	c.answer(a)
+	c.answer(a, line.Method)
 }
