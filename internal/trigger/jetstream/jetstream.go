@@ -34,7 +34,9 @@ const (
 	maxDead = 1000
 	// deadPrefix begins the dead-letter subjects: NAMESPACE.TRIGGER follows.
 	deadPrefix = "redoubt.dead."
-	deadStream = "redoubt-dead"
+	// maxDeadBytes bounds the dead messages of a namespace, in bytes: the oldest go
+	// first. The server sets as much of its store aside.
+	maxDeadBytes = 16 << 20
 )
 
 // Broker is a connection to NATS, made when it is first needed and again
@@ -122,11 +124,16 @@ func (s Subscription) durable() string {
 // Dead is the subject that messages go to on which the work never succeeds.
 func (s Subscription) Dead() string { return deadPrefix + s.Namespace + "." + s.Trigger }
 
-func ensureDead(ctx context.Context, js jetstream.JetStream) error {
+// deadStream keeps the dead messages of a namespace: in one stream for all, those
+// of one would push out another's.
+func deadStream(namespace string) string { return "redoubt-dead-" + namespace }
+
+func ensureDead(ctx context.Context, js jetstream.JetStream, namespace string) error {
 	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: deadStream, Description: "Messages that functions never took", Subjects: []string{deadPrefix + ">"},
+		Name: deadStream(namespace), Description: "Messages that functions of " + namespace + " never took",
+		Subjects:  []string{deadPrefix + namespace + ".>"},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
-		MaxBytes: maxBytes, MaxAge: deadAge, MaxMsgsPerSubject: maxDead,
+		MaxBytes: maxDeadBytes, MaxAge: deadAge, MaxMsgsPerSubject: maxDead,
 	})
 	return err
 }
@@ -138,7 +145,7 @@ func (b *Broker) consumer(ctx context.Context, js jetstream.JetStream, s Subscri
 	defer b.streams.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := ensureDead(ctx, js); err != nil {
+	if err := ensureDead(ctx, js, s.Namespace); err != nil {
 		return nil, fmt.Errorf("make the stream of dead messages: %w", err)
 	}
 	in, err := stream(ctx, js, s.Topic)

@@ -75,8 +75,38 @@ func TestStreamGoesWithItsLast(t *testing.T) {
 			t.Errorf("after %s is forgotten by %s: stream %q, %v", step.forget.Topic, step.forget.Function, name, err)
 		}
 	}
-	if _, err := js.Stream(t.Context(), deadStream); err != nil {
+	if _, err := js.Stream(t.Context(), deadStream(subscription.Namespace)); err != nil {
 		t.Errorf("the stream of dead messages: %v", err)
+	}
+}
+
+// Dead messages of one namespace never push out another's, and are bounded.
+func TestDeadLettersOfNamespacesAreApart(t *testing.T) {
+	s := startServer(t, t.TempDir(), server.RANDOM_PORT)
+	b := New(s.ClientURL())
+	defer b.Close()
+	js := streamsOf(t, b)
+	other := subscription
+	other.Namespace, other.UID = "other", "2"
+	for _, sub := range []Subscription{subscription, other} {
+		follow(t, b, sub, newDesk(always))()
+	}
+	if _, err := js.Publish(t.Context(), other.Dead(), []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	for chunk, n := make([]byte, 512<<10), 0; n < 2*maxDeadBytes; n += len(chunk) {
+		if _, err := js.Publish(t.Context(), subscription.Dead(), chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for namespace, few := range map[string]bool{other.Namespace: true, subscription.Namespace: false} {
+		in, err := js.Stream(t.Context(), deadStream(namespace))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state := in.CachedInfo().State; few && state.Msgs != 1 || state.Msgs == 0 || state.Bytes > maxDeadBytes {
+			t.Errorf("of %s there are %d dead messages of %d bytes", namespace, state.Msgs, state.Bytes)
+		}
 	}
 }
 
