@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,13 +28,25 @@ import (
 	"redoubt.dev/redoubt/internal/node/condition"
 )
 
+const (
+	// workers is how many results are stored at a time, each of another namespace:
+	// the builds of one, however slow, keep no other's waiting.
+	workers = 4
+	// turn is after how long a build looks again whether its namespace's former
+	// one is done.
+	turn = 500 * time.Millisecond
+)
+
 // Builds follows the node's build pods.
 type Builds struct {
 	client   kubernetes.Interface
 	socket   string // the container runtime's
 	informer cache.SharedIndexInformer
 	queue    workqueue.TypedRateLimitingInterface[string]
-	judged   map[types.UID]bool // what has been said of, by the one worker
+
+	mu     sync.Mutex
+	judged map[types.UID]bool // guarded by mu: what has been said of
+	busy   map[string]bool    // guarded by mu: namespaces with a worker
 }
 
 // New follows the pods of the node called name, whose container runtime listens
@@ -47,6 +61,7 @@ func New(client kubernetes.Interface, name, socket string) (*Builds, error) {
 		informer: informers.NewSharedInformerFactoryWithOptions(client, 0, ours).Core().V1().Pods().Informer(),
 		queue:    workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 		judged:   map[types.UID]bool{},
+		busy:     map[string]bool{},
 	}
 	see := func(o any) {
 		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
@@ -65,11 +80,39 @@ func New(client kubernetes.Interface, name, socket string) (*Builds, error) {
 	return b, err
 }
 
-// Run stores until ctx ends, one result at a time.
+// Run stores until ctx ends.
 func (b *Builds) Run(ctx context.Context) {
 	defer context.AfterFunc(ctx, b.queue.ShutDown)()
 	go b.informer.RunWithContext(ctx)
-	kube.Work(ctx, b.queue, "store what was built", b.look)
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { kube.Work(ctx, b.queue, "store what was built", b.look) })
+	}
+	all.Wait()
+}
+
+// begin says whether a pod's build may be looked at now, until end is called.
+func (b *Builds) begin(pod *corev1.Pod) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy[pod.Namespace] {
+		return false
+	}
+	b.busy[pod.Namespace] = true
+	return true
+}
+
+func (b *Builds) end(pod *corev1.Pod) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.busy, pod.Namespace)
+}
+
+// said says whether a pod's result was judged.
+func (b *Builds) said(pod *corev1.Pod) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.judged[pod.UID]
 }
 
 // look stores the result of a build that is done, and says so.
@@ -79,9 +122,14 @@ func (b *Builds) look(ctx context.Context, key string) error {
 		return err
 	}
 	pod := o.(*corev1.Pod)
-	if b.judged[pod.UID] || pod.DeletionTimestamp != nil || kube.PodCondition(pod, kubeless.PodStored).Status != "" {
+	if b.said(pod) || pod.DeletionTimestamp != nil || kube.PodCondition(pod, kubeless.PodStored).Status != "" {
 		return nil
 	}
+	if !b.begin(pod) {
+		b.queue.AddAfter(key, turn)
+		return nil
+	}
+	defer b.end(pod)
 	var failed error
 	switch {
 	case pod.Status.Phase == corev1.PodSucceeded:
@@ -97,6 +145,8 @@ func (b *Builds) look(ctx context.Context, key string) error {
 	if err := b.say(ctx, pod, failed); err != nil {
 		return err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.judged[pod.UID] = true
 	return nil
 }

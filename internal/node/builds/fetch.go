@@ -23,9 +23,9 @@ import (
 
 const (
 	// maxResult is the longest tar file that a build may hand over, in bytes, and
-	// patience how long it may take to.
+	// patience how long it may take to: it is ready, and on this node.
 	maxResult = 600 << 20
-	patience  = 5 * time.Minute
+	patience  = time.Minute
 )
 
 // limits bound what the tar file holds.
