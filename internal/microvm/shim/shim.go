@@ -135,42 +135,46 @@ func launch(ctx context.Context, params *bootapi.BootstrapParams, address string
 		return fmt.Errorf("pass the socket on: %w", err)
 	}
 	defer file.Close()
-	pid, err := serve(ctx, params, file)
-	if err != nil {
-		return err
-	}
+	return serve(ctx, params, file)
+}
+
+// record lets containerd's command for a dead shim find the shim's process.
+func record(pid int) error {
 	// Where the kernel refuses, the shim may be killed for memory like any
 	// other process, its machine with it.
 	_ = shim.AdjustOOMScore(pid)
 	if err := shim.WritePidFile(pidFile, pid); err != nil {
-		return errors.Join(fmt.Errorf("record the shim's process: %w", err), syscall.Kill(pid, syscall.SIGKILL))
+		return fmt.Errorf("record the shim's process: %w", err)
 	}
 	return nil
 }
 
 // serve lets a spare serve at the socket, if there is one for the pod, or else
 // a new process.
-func serve(ctx context.Context, params *bootapi.BootstrapParams, socket *os.File) (pid int, err error) {
+func serve(ctx context.Context, params *bootapi.BootstrapParams, socket *os.File) (err error) {
 	cmd, err := command(ctx, params)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	pods, err := readBundle(".")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if cmd.Dir, err = os.Getwd(); err != nil {
-		return 0, err
+		return err
 	}
 	place := spare.Place{Containerd: params.GetContainerdGrpcAddress(), Memory: pod.BootMemory(&specs.Spec{Annotations: pods.Annotations})}
-	if pid, ok := spare.Take(ctx, place, spare.Shim{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir}, socket); ok {
-		return pid, nil
+	if spare.Take(ctx, place, spare.Shim{Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir}, socket, record) {
+		return nil
 	}
 	cmd.ExtraFiles = []*os.File{socket}
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("start the shim: %w", err)
+		return fmt.Errorf("start the shim: %w", err)
 	}
-	return cmd.Process.Pid, cmd.Process.Release()
+	if err := record(cmd.Process.Pid); err != nil {
+		return errors.Join(err, cmd.Process.Kill())
+	}
+	return cmd.Process.Release()
 }
 
 func command(ctx context.Context, params *bootapi.BootstrapParams) (*exec.Cmd, error) {

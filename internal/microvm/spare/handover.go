@@ -38,44 +38,43 @@ type handover struct {
 	socket int // the shim's, listening
 }
 
-// Take hands the pod's shim to the spare in a place and returns the spare's
-// process; ok is false where there is none, or it does not answer. socket is
-// the shim's, listening.
-func Take(ctx context.Context, place Place, shim Shim, socket *os.File) (pid int, ok bool) {
+// Take hands the pod's shim to the spare in a place; it is not taken where there
+// is none, or it does not answer. socket is the shim's, listening. The spare's
+// process is recorded before it is the shim: whoever asked may end in between.
+func Take(ctx context.Context, place Place, shim Shim, socket *os.File, record func(pid int) error) (taken bool) {
 	path, err := place.socket()
-	if err != nil {
-		return 0, false
-	}
-	pid, err = hand(ctx, path, shim, socket)
-	return pid, err == nil
+	return err == nil && hand(ctx, path, shim, socket, record) == nil
 }
 
 // hand gives a shim to who listens at path.
-func hand(ctx context.Context, path string, shim Shim, socket *os.File) (pid int, err error) {
+func hand(ctx context.Context, path string, shim Shim, socket *os.File, record func(pid int) error) error {
 	conn, err := (&net.Dialer{Timeout: handoverLimit}).DialContext(ctx, "unix", path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(handoverLimit))
 	body, err := json.Marshal(shim)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	length := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix(length, unix.UnixRights(int(socket.Fd())), nil); err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := conn.Write(body); err != nil {
-		return 0, err
+		return err
 	}
 	var answer [4]byte
 	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return 0, err
+		return err
+	}
+	if err := record(int(binary.BigEndian.Uint32(answer[:]))); err != nil {
+		return err
 	}
 	// Only now is the spare the shim: had the answer come too late, there would be two.
 	_, err = conn.Write([]byte{1})
-	return int(binary.BigEndian.Uint32(answer[:])), err
+	return err
 }
 
 // receive reads what Take sends, says that it is taken, and hears that this was

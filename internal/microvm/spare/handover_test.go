@@ -1,6 +1,7 @@
 package spare
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,9 +51,11 @@ func TestASpareGetsAllThatAShimHas(t *testing.T) {
 	socket, want := openFile(t)
 	shim := Shim{Args: []string{"shim", "-id", "x"}, Env: []string{"A=b=c", "D="}, Dir: "/bundle"}
 	var pid int
-	got, received, given := meet(t, func(path string) (err error) {
-		pid, err = hand(t.Context(), path, shim, socket)
-		return err
+	got, received, given := meet(t, func(path string) error {
+		return hand(t.Context(), path, shim, socket, func(its int) error {
+			pid = its
+			return nil
+		})
 	})
 	if received != nil || given != nil {
 		t.Fatal(received, given)
@@ -87,6 +90,18 @@ func TestASpareThatIsNotHeardTakesNothing(t *testing.T) {
 		return conn.Close()
 	})
 	if received == nil || given != nil {
+		t.Errorf("taken: %v, given: %v", received, given)
+	}
+}
+
+// A spare that could not be recorded is nobody's shim.
+func TestASpareThatIsNotRecordedTakesNothing(t *testing.T) {
+	file, _ := openFile(t)
+	full := errors.New("disk full")
+	_, received, given := meet(t, func(path string) error {
+		return hand(t.Context(), path, Shim{}, file, func(int) error { return full })
+	})
+	if received == nil || !errors.Is(given, full) {
 		t.Errorf("taken: %v, given: %v", received, given)
 	}
 }
