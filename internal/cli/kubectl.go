@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,13 +58,20 @@ func newKubectl(a *app) *cobra.Command {
 				return err
 			}
 			path := filepath.Join(engine, "kubectl")
-			env := append(os.Environ(), "KUBECONFIG="+inst.Kubeconfig())
+			env := withVariable(os.Environ(), "KUBECONFIG", inst.Kubeconfig())
 			if err := unix.Exec(path, append([]string{"kubectl"}, args...), env); err != nil {
 				return fmt.Errorf("run %s: %w", path, err)
 			}
 			return nil
 		},
 	}
+}
+
+// withVariable sets a variable of an environment. It takes away what it was
+// before: of two of the same name a program reads the first.
+func withVariable(env []string, name, value string) []string {
+	others := slices.DeleteFunc(slices.Clone(env), func(set string) bool { return strings.HasPrefix(set, name+"=") })
+	return append(others, name+"="+value)
 }
 
 // takeGlobalFlags reads --name and --data-dir where they stand before
