@@ -20,6 +20,16 @@ type program struct {
 	process *os.Process // guarded by mu; nil while none runs
 }
 
+// lossy is a log that loses what it cannot write, as on a full disk. An error
+// would end the reading of the program's output, and the next line that the
+// program prints would end the program.
+type lossy struct{ io.WriteCloser }
+
+func (l lossy) Write(line []byte) (int, error) {
+	_, _ = l.WriteCloser.Write(line)
+	return len(line), nil
+}
+
 func (p *program) snapshot() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()

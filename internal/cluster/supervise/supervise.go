@@ -91,7 +91,7 @@ func (s *Supervisor) Start(spec Spec) error {
 	}
 	p := &program{
 		spec:    spec,
-		log:     &lumberjack.Logger{Filename: LogFile(s.logDir, spec.Name), MaxSize: logMegabytes, MaxBackups: logBackups},
+		log:     lossy{&lumberjack.Logger{Filename: LogFile(s.logDir, spec.Name), MaxSize: logMegabytes, MaxBackups: logBackups}},
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
 		status:  Status{Name: spec.Name},

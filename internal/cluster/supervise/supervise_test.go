@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -104,6 +105,27 @@ func TestOutputIsLogged(t *testing.T) {
 		data, _ := os.ReadFile(LogFile(logs, "talker"))
 		return string(data) == "hello\n"
 	})
+}
+
+// A program goes on whose log cannot be written, as on a full disk: here a
+// file is where the log's folder was.
+func TestProgramOutlivesItsLog(t *testing.T) {
+	s, logs := newSupervisor(t)
+	if err := errors.Join(os.Remove(logs), os.WriteFile(logs, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(t.TempDir(), "mark")
+	script := "set -e; echo first; sleep 0.2; echo second; sleep 0.2; echo third; echo done > " + mark + "; exec sleep 1000"
+	if err := s.Start(Spec{Name: "talker", Path: "/bin/sh", Args: []string{"-c", script}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of the script", func() bool {
+		_, err := os.Stat(mark)
+		return err == nil || s.Status()[0].Restarts > 0
+	})
+	if st := s.Status()[0]; st.Restarts > 0 || st.State != Running {
+		t.Errorf("the program ended: %+v", st)
+	}
 }
 
 func TestStubbornProgramIsKilled(t *testing.T) {
