@@ -64,6 +64,13 @@ func TestKernelTakesEveryChange(t *testing.T) {
 			}
 			now = next
 		}
+		for _, exceptions := range []int{100, 5000} {
+			next := Compile(world(holed(t, exceptions)))
+			if err := ruleset.Apply(t.Context(), now, next); err != nil {
+				return fmt.Errorf("change to a block with %d exceptions: %w", exceptions, err)
+			}
+			now = next
+		}
 		// The second of these changes pods, and with them elements alone.
 		last := world(read(t, "p", cases[0].spec), read(t, "q", cases[len(cases)-1].spec))
 		for range 2 {

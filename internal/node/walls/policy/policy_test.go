@@ -110,9 +110,13 @@ var cases = []struct {
 	{"a peer that means nothing", `{podSelector: {}, ingress: [{from: [{podSelector: {matchExpressions: [{key: app, operator: Like}]}}]}]}`, "ip saddr {} accept", "open"},
 	{"a block", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 203.0.113.7/24}}]}]}`, "ip saddr 203.0.113.0/24 accept", "open"},
 	{"a block with exceptions", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.2.3.4/32]}}]}]}`,
-		"ip saddr 10.0.0.0/8 ip saddr != 10.1.0.0/16 ip saddr != 10.2.3.4/32 accept", "open"},
+		"ip saddr { 10.0.0.0-10.0.255.255, 10.2.0.0-10.2.3.3, 10.2.3.5-10.255.255.255 } accept", "open"},
+	{"exceptions in one another, in no order, and outside", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/29, except: [10.0.0.7/32, 10.0.0.2/32, 10.0.0.0/30, 10.0.0.4/31, 192.0.2.0/24, 9.0.0.0/8]}}]}]}`,
+		"ip saddr { 10.0.0.6 } accept", "open"},
+	{"exceptions that leave nothing", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [128.0.0.0/1, 0.0.0.0/1]}}]}]}`, "", "open"},
+	{"an exception of IPv6", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: ["2001:db8::/32"]}}]}]}`, "", "open"},
 	{"everything but", `{podSelector: {}, egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0, except: [169.254.0.0/16]}}]}], policyTypes: [Egress]}`,
-		"open", "ip daddr 0.0.0.0/0 ip daddr != 169.254.0.0/16 accept"},
+		"open", "ip daddr { 0.0.0.0-169.253.255.255, 169.255.0.0-255.255.255.255 } accept"},
 	{"a block of IPv6", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: "2001:db8::/32"}}]}]}`, "", "open"},
 	{"a block that is none", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: "10.0.0.0/8; accept"}}]}]}`, "", "open"},
 	{"a block with an exception that is none", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [ten]}}]}]}`, "", "open"},
@@ -137,6 +141,17 @@ var cases = []struct {
 		"open", "ip daddr {} udp dport 53 accept\nct original ip daddr 198.19.0.10 udp dport 53 accept"},
 	{"egress to other pods of kube-system", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: other}}}]}]}`,
 		"open", "ip daddr {} accept"},
+}
+
+// holed is a policy with a block that has so many exceptions, each of one
+// address, for every second one.
+func holed(t testing.TB, exceptions int) *networkingv1.NetworkPolicy {
+	p := read(t, "p", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}`)
+	block := p.Spec.Ingress[0].From[0].IPBlock
+	for i := range exceptions {
+		block.Except = append(block.Except, fmt.Sprintf("10.0.%d.%d/32", i/128, i%128*2))
+	}
+	return p
 }
 
 func TestPolicies(t *testing.T) {

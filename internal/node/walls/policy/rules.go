@@ -142,15 +142,27 @@ func block(field string, b *networkingv1.IPBlock) []string {
 	if err != nil || !prefix.Addr().Is4() {
 		return nil
 	}
-	match := fmt.Sprintf("ip %s %s", field, prefix.Masked())
-	for _, except := range b.Except {
-		without, err := netip.ParsePrefix(except)
-		if err != nil || !without.Addr().Is4() {
+	if len(b.Except) == 0 {
+		return []string{fmt.Sprintf("ip %s %s", field, prefix.Masked())}
+	}
+	var without []span
+	for _, text := range b.Except {
+		except, err := netip.ParsePrefix(text)
+		if err != nil || !except.Addr().Is4() {
 			return nil
 		}
-		match += fmt.Sprintf(" ip %s != %s", field, without.Masked())
+		without = append(without, spanOf(except))
 	}
-	return []string{match}
+	var left []string
+	for _, s := range spanOf(prefix).less(without) {
+		left = append(left, s.String())
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	// One set, however many they are: the kernel bounds how long a rule is, and
+	// takes no part of a table that has a longer one.
+	return []string{fmt.Sprintf("ip %s { %s }", field, strings.Join(left, ", "))}
 }
 
 // port matches where a packet goes.
