@@ -105,10 +105,13 @@ func (e *Error) Error() string { return e.What + ": " + e.Errno.Error() }
 func (e *Error) Unwrap() error { return e.Errno }
 
 func (p *Program) fork(report int) (pid, pidfd int, err error) {
-	var fd int32
+	// The kernel is told where it is by a number, which the stack's moving would
+	// not correct: the program keeps it elsewhere.
+	fd := new(int32)
+	p.keep = append(p.keep, fd)
 	args := &cloneArgs{
 		flags:      p.namespaces | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
-		pidfd:      uint64(pointer(&fd)),
+		pidfd:      uint64(pointer(fd)),
 		exitSignal: uint64(unix.SIGCHLD),
 	}
 	if p.cgroup >= 0 {
@@ -128,7 +131,7 @@ func (p *Program) fork(report int) (pid, pidfd int, err error) {
 	if errno != 0 {
 		return 0, 0, fmt.Errorf("fork: %w", errno)
 	}
-	return int(n), int(fd), nil
+	return int(n), int(*fd), nil
 }
 
 // enterPIDNamespace makes this thread's children belong to another PID
