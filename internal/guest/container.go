@@ -6,6 +6,7 @@ import (
 	"regexp"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -149,9 +150,13 @@ func (a *agent) startExtra(c *container, id string) (*wire.Started, error) {
 	if p == nil {
 		return nil, fmt.Errorf("%w: process %s", errdefs.ErrNotFound, id)
 	}
-	pidfd, running := c.init.running()
-	if !running || plan == nil {
+	pidfd, running := c.init.descriptor()
+	if !running {
 		return nil, fmt.Errorf("%w: cannot start a process in a container that has ended", errdefs.ErrFailedPrecondition)
+	}
+	defer unix.Close(pidfd)
+	if plan == nil {
+		return nil, fmt.Errorf("%w: process %s has started", errdefs.ErrFailedPrecondition, id)
 	}
 	program, release, err := a.extraProgram(c, plan, p.files, pidfd)
 	if err != nil {
@@ -191,7 +196,7 @@ func (a *agent) kill(s *wire.Signal) (*wire.Empty, error) {
 	if !s.All {
 		return &wire.Empty{}, p.signal(s.Number)
 	}
-	if _, running := p.running(); !running {
+	if !p.running() {
 		return nil, fmt.Errorf("%w: process already finished", errdefs.ErrNotFound)
 	}
 	a.mu.Lock()
@@ -226,7 +231,7 @@ func (a *agent) remove(r *wire.Ref) (*wire.Empty, error) {
 		delete(c.plans, r.Exec)
 		return &wire.Empty{}, nil
 	}
-	if _, running := c.init.running(); running {
+	if c.init.running() {
 		return nil, fmt.Errorf("%w: container %s is running", errdefs.ErrFailedPrecondition, r.ID)
 	}
 	delete(a.containers, r.ID)

@@ -18,13 +18,8 @@ func (a *agent) watchMemory(c *container) {
 	if _, err := unix.InotifyAddWatch(watch, filepath.Join(c.cgroup.path, "memory.events"), unix.IN_MODIFY); err != nil {
 		return
 	}
-	pidfd, running := c.init.running()
+	ended, running := c.init.descriptor()
 	if !running {
-		return
-	}
-	// ended must outlive the process's own descriptor.
-	ended, err := unix.FcntlInt(uintptr(pidfd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
 		return
 	}
 	defer unix.Close(ended)

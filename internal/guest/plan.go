@@ -16,12 +16,13 @@ import (
 // maxFiles is the limit of open files where the specification sets none.
 const maxFiles = 1 << 20
 
-// trees are file system trees that are mounted nowhere yet, to be attached in
-// a container; they are closed when its process runs.
-type trees []int
+// descriptors are what the start of a process needs, closed when it runs: file
+// system trees that are mounted nowhere yet, to be attached in a container, and
+// the process whose PID namespace it joins.
+type descriptors []int
 
-func (t trees) close() {
-	for _, fd := range t {
+func (d descriptors) close() {
+	for _, fd := range d {
 		unix.Close(fd)
 	}
 }
@@ -33,7 +34,7 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the control group: %w", err)
 	}
-	var held trees
+	var held descriptors
 	release = func() {
 		held.close()
 		group.Close()
@@ -44,8 +45,8 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 		}
 	}()
 	p := launch.New(namespaces(c.spec), int(group.Fd()))
-	if err := a.joinPod(p, c.spec); err != nil {
-		return nil, nil, err
+	if held, err = a.joinPod(p, c.spec); err != nil {
+		return nil, release, err
 	}
 	files(p, c.init.files)
 	oomScore(p, &c.spec.Process)
@@ -53,7 +54,9 @@ func (a *agent) initProgram(c *container) (_ *launch.Program, release func(), er
 	p.PrivateMounts()
 	a.users.owner(p)
 	p.PivotRoot(c.root.path)
-	if held, err = a.mounts(p, c); err != nil {
+	mounts, err := a.mounts(p, c)
+	held = append(held, mounts...)
+	if err != nil {
 		return nil, release, err
 	}
 	devices, err := a.devices(p, c)
@@ -87,24 +90,24 @@ func namespaces(spec *wire.Container) launch.Namespaces {
 }
 
 // joinPod puts the container in the pod's PID namespace if it belongs there.
-func (a *agent) joinPod(p *launch.Program, spec *wire.Container) error {
+func (a *agent) joinPod(p *launch.Program, spec *wire.Container) (descriptors, error) {
 	if !spec.PodUTS && spec.Hostname != "" {
 		p.Hostname(spec.Hostname)
 	}
 	if !spec.PodPID {
-		return nil
+		return nil, nil
 	}
 	if a.holder == nil {
 		if err := a.holdPIDNamespace(); err != nil {
-			return fmt.Errorf("make the pod's PID namespace: %w", err)
+			return nil, fmt.Errorf("make the pod's PID namespace: %w", err)
 		}
 	}
-	pidfd, running := a.holder.running()
+	pidfd, running := a.holder.descriptor()
 	if !running {
-		return errors.New("the pod's PID namespace has ended")
+		return nil, errors.New("the pod's PID namespace has ended")
 	}
 	p.InPIDNamespaceOf(pidfd)
-	return nil
+	return descriptors{pidfd}, nil
 }
 
 // oomScore is set while the agent's own /proc is in view.
@@ -120,7 +123,7 @@ func files(p *launch.Program, s *stdio) {
 }
 
 // mounts adds the specification's, in its order.
-func (a *agent) mounts(p *launch.Program, c *container) (held trees, err error) {
+func (a *agent) mounts(p *launch.Program, c *container) (held descriptors, err error) {
 	for _, m := range c.spec.Mounts {
 		target := path.Clean("/" + m.Target)
 		var tree int
@@ -162,7 +165,7 @@ var defaultDevices = []struct {
 	{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 }
 
-func (a *agent) devices(p *launch.Program, c *container) (trees, error) {
+func (a *agent) devices(p *launch.Program, c *container) (descriptors, error) {
 	for _, d := range defaultDevices {
 		p.MakeDevice("/dev/"+d.name, unix.S_IFCHR|0o666, d.major, d.minor, a.users.uid(0), a.users.gid(0))
 	}
@@ -191,7 +194,7 @@ func (a *agent) devices(p *launch.Program, c *container) (trees, error) {
 }
 
 // console makes the terminal of the first process /dev/console too.
-func console(p *launch.Program, c *container) (trees, error) {
+func console(p *launch.Program, c *container) (descriptors, error) {
 	n, err := c.init.files.number()
 	if err != nil {
 		return nil, err
@@ -202,7 +205,7 @@ func console(p *launch.Program, c *container) (trees, error) {
 	}
 	p.MakeFile("/dev/console")
 	p.Attach(tree, "/dev/console")
-	return trees{tree}, nil
+	return descriptors{tree}, nil
 }
 
 func diskNumber(address uint32) (major, minor uint32, err error) {

@@ -26,7 +26,7 @@ type process struct {
 
 	mu     sync.Mutex // guards what follows
 	pid    int        // 0 until it runs
-	pidfd  int
+	pidfd  int        // -1 unless it runs
 	exit   wire.Exit
 	exited chan struct{} // closed at its end
 }
@@ -35,16 +35,24 @@ func newProcess(files *stdio) *process {
 	return &process{files: files, pidfd: -1, exited: make(chan struct{})}
 }
 
-// running returns the process's pidfd, if it runs.
-func (p *process) running() (pidfd int, ok bool) {
+// running says whether the process runs.
+func (p *process) running() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	select {
-	case <-p.exited:
+	return p.pidfd >= 0
+}
+
+// descriptor returns a pidfd of the process, if it runs, which the caller
+// closes. The process's own is closed at its end, from when on the number may
+// be another file's.
+func (p *process) descriptor() (pidfd int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd < 0 {
 		return -1, false
-	default:
-		return p.pidfd, p.pid > 0
 	}
+	pidfd, err := unix.FcntlInt(uintptr(p.pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	return pidfd, err == nil
 }
 
 func (p *process) started() bool {
@@ -55,11 +63,12 @@ func (p *process) started() bool {
 
 // signal sends one; a process that is gone is errdefs.ErrNotFound.
 func (p *process) signal(number uint32) error {
-	pidfd, ok := p.running()
-	if !ok {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pidfd < 0 {
 		return fmt.Errorf("%w: process already finished", errdefs.ErrNotFound)
 	}
-	if err := unix.PidfdSendSignal(pidfd, unix.Signal(number), nil, 0); errors.Is(err, unix.ESRCH) {
+	if err := unix.PidfdSendSignal(p.pidfd, unix.Signal(number), nil, 0); errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("%w: process already finished", errdefs.ErrNotFound)
 	} else if err != nil {
 		return fmt.Errorf("send signal %d: %w", number, err)
