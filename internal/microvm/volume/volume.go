@@ -61,7 +61,7 @@ const (
 
 // For plans a mount of the host's.
 func For(m specs.Mount) (Plan, error) {
-	if m.Destination == "/dev/shm" && filepath.Base(m.Source) == "shm" {
+	if m.Destination == "/dev/shm" && filepath.Base(m.Source) == "shm" && !isPodVolume(m.Source) {
 		return Plan{ID: "shm", Kind: wire.Scratch, Source: m.Source}, nil
 	}
 	if strings.Contains(m.Source, imageVolumes) {
@@ -128,6 +128,13 @@ func isTerminationMessage(path string) bool {
 	parts := strings.Split(path, "/")
 	n := len(parts)
 	return n >= 5 && parts[n-3] == "containers" && parts[n-5] == "pods"
+}
+
+// isPodVolume: pods/UID/volumes/PLUGIN/NAME.
+func isPodVolume(path string) bool {
+	parts := strings.Split(path, "/")
+	n := len(parts)
+	return n >= 5 && parts[n-3] == "volumes" && parts[n-5] == "pods"
 }
 
 // isPodFile: a file made for this pod alone, which it may write in its own

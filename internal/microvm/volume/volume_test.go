@@ -60,6 +60,24 @@ func TestFor(t *testing.T) {
 	}
 }
 
+// TestForSharedMemory tells the pod's own, which the guest makes, from a volume
+// that has its name.
+func TestForSharedMemory(t *testing.T) {
+	volume := filepath.Join(kubelet(t), "volumes/kubernetes.io~empty-dir/shm")
+	if err := os.MkdirAll(volume, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for source, own := range map[string]bool{
+		"/run/containerd/io.containerd.grpc.v1.cri/sandboxes/0a1b2c/shm": true,
+		volume: false,
+	} {
+		p, err := For(specs.Mount{Destination: "/dev/shm", Source: source})
+		if err != nil || p.Kind != wire.Scratch || (p.ID == "shm") != own {
+			t.Errorf("%s: got %+v, %v", source, p, err)
+		}
+	}
+}
+
 func TestForSharesFolders(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct {
