@@ -19,7 +19,7 @@ const modulesDir = "/modules"
 // boot makes the machine usable: file systems, modules, loopback.
 func boot() error {
 	for _, step := range []func() error{
-		leaveInitramfs, mountKernelFiles, loadModules, prepareCgroups, loopbackUp, prepareState,
+		leaveInitramfs, mountKernelFiles, relaxTimers, loadModules, prepareCgroups, loopbackUp, prepareState,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -66,6 +66,33 @@ func mountKernelFiles() error {
 		// The kernel may have mounted devtmpfs itself.
 		if err := unix.Mount(m.kind, m.target, m.kind, m.flags, m.data); err != nil && !errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	return nil
+}
+
+// timerSlack is how late the agent's timers may be, in nanoseconds, and
+// usualSlack how late those of containers' processes, as everywhere.
+//
+// While anything in a Go program runs, its runtime looks after it every 20 µs,
+// and in a virtual machine each look is a timer to program and an interrupt: with
+// emulation, more than half of what the emulator's threads wake for while a pod
+// starts.
+const (
+	timerSlack = 1_000_000
+	usualSlack = 50_000
+)
+
+// relaxTimers lets the agent's timers be late, those of threads to come as well.
+func relaxTimers() error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, thread := range threads {
+		// The file is not among those of threads; this one is the thread's all the same.
+		if err := os.WriteFile("/proc/"+thread.Name()+"/timerslack_ns", []byte(strconv.Itoa(timerSlack)), 0); err != nil {
+			return fmt.Errorf("relax timers: %w", err)
 		}
 	}
 	return nil

@@ -234,6 +234,7 @@ func restrict(p *launch.Program, spec *wire.Container) {
 
 // prepare sets what the process keeps and may not be allowed to set later.
 func prepare(p *launch.Program, spec *wire.Process) {
+	p.TimerSlack(usualSlack)
 	dir := path.Clean("/" + spec.Dir)
 	p.MakeFolder(dir)
 	p.WorkIn(dir)

@@ -35,11 +35,12 @@ func run(t *testing.T, script string, plan func(*Program)) string {
 }
 
 func TestRun(t *testing.T) {
-	got := run(t, "umask; pwd", func(p *Program) {
+	got := run(t, "umask; pwd; cat /proc/$$/timerslack_ns", func(p *Program) {
 		p.Umask(0o027)
 		p.WorkIn("/usr")
+		p.TimerSlack(70_000)
 	})
-	if got != "0027\n/usr\n" {
+	if got != "0027\n/usr\n70000\n" {
 		t.Errorf("got %q", got)
 	}
 }

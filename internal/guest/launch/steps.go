@@ -147,6 +147,11 @@ func (p *Program) WorkIn(folder string) {
 	p.add("enter the working folder "+folder, unix.SYS_CHDIR, p.text(folder))
 }
 
+// TimerSlack sets how late the process's timers may be, in nanoseconds.
+func (p *Program) TimerSlack(most uint) {
+	p.add("set the timers' slack", unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uintptr(most))
+}
+
 // Umask sets it.
 func (p *Program) Umask(mask uint32) { p.add("set the umask", unix.SYS_UMASK, uintptr(mask)) }
 
