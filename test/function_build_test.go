@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/test/platform"
@@ -74,6 +75,33 @@ func keepsToItsNamespace(t *testing.T, image string) {
 	}
 	if err := pod(own, map[string]string{kubeless.SpareLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build and redoubt.dev/spare are on pods") {
 		t.Errorf("a pod that pretends to be spare: %v", err)
+	}
+}
+
+// An image that is there is not had by its ID, in any place of a pod: it could be
+// what was built for another namespace.
+func TestImagesAreNotGivenByID(t *testing.T) {
+	ns := namespace(t)
+	const id, refusal = "sha256:3f", "give the image's name"
+	standing := create(t, ns, idle("runc")) // the control
+	pods := shared.Cluster.CoreV1().Pods(ns)
+	for what, change := range map[string]func(*corev1.PodSpec){
+		"a container":       func(s *corev1.PodSpec) { s.Containers[0].Image = id },
+		"an init container": func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Name: "i", Image: id}} },
+		"a volume": func(s *corev1.PodSpec) {
+			s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: id}}}}
+		},
+	} {
+		pod := idle("runc")
+		change(&pod.Spec)
+		if _, err := pods.Create(t.Context(), pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), refusal) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err := pods.Patch(t.Context(), standing.Name, types.StrategicMergePatchType,
+		[]byte(`{"spec": {"ephemeralContainers": [{"name": "e", "image": "`+id+`"}]}}`), metav1.PatchOptions{}, "ephemeralcontainers")
+	if err == nil || !strings.Contains(err.Error(), refusal) {
+		t.Errorf("an ephemeral container: %v", err)
 	}
 }
 
