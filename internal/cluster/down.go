@@ -66,6 +66,10 @@ func endSupervisor(ctx context.Context, inst instance.Instance) (unlock func(), 
 	if askToStop(asked, inst, state.SupervisorPID) == nil && gone(asked) == nil {
 		return unlock, nil
 	}
+	// Whoever asked no longer waits; that is no reason to use force.
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("instance %q has not ended yet: %w", inst.Name, err)
+	}
 	if err := unix.Kill(state.SupervisorPID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return nil, fmt.Errorf("kill the supervisor: %w", err)
 	}
