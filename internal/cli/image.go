@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -174,6 +175,9 @@ func writeTo(file string, stdout io.Writer, write func(io.Writer) error) (err er
 	if file == "-" {
 		return write(stdout)
 	}
+	if isSpecial(file) {
+		return writeThrough(file, write)
+	}
 	tmp := file + ".new"
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -188,6 +192,26 @@ func writeTo(file string, stdout io.Writer, write func(io.Writer) error) (err er
 		return err
 	}
 	return os.Rename(tmp, file)
+}
+
+// isSpecial says whether a path leads to something that is written to as it is,
+// such as a device or a pipe. A file in its place would take it away.
+func isSpecial(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false // what is not there becomes a file
+	}
+	// /dev/stdout leads to a file where the shell has redirected it.
+	return !info.Mode().IsRegular() || filepath.Dir(filepath.Clean(path)) == "/dev"
+}
+
+// writeThrough writes to what is special.
+func writeThrough(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
 }
 
 // completeImages offers the names in the store to the shell.

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,6 +173,12 @@ func kubeconfigFor(cfg *rest.Config, user, namespace string, signed *credential.
 
 // writePrivate replaces a file in one step; nobody but its owner can read it.
 func writePrivate(path string, data []byte) error {
+	if isSpecial(path) {
+		return writeThrough(path, func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		})
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".kubeconfig-*") // 0600
 	if err != nil {
 		return err
