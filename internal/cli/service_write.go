@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/json"
@@ -227,7 +230,11 @@ func readService(cmd *cobra.Command, path string, svc *serving.Service) error {
 	if len(data) > maxFile {
 		return fmt.Errorf("read %s: it is longer than %d bytes", path, maxFile)
 	}
-	if err := decodeStrictly(data, svc); err != nil {
+	err = onlyDocument(data)
+	if err == nil {
+		err = decodeStrictly(data, svc)
+	}
+	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
 	if svc.APIVersion != serving.GroupVersion.String() || svc.Kind != "Service" {
@@ -235,6 +242,28 @@ func readService(cmd *cobra.Command, path string, svc *serving.Service) error {
 	}
 	svc.Status = serving.ServiceStatus{}
 	return nil
+}
+
+// onlyDocument refuses YAML of several documents, of which only the first would
+// be read.
+func onlyDocument(data []byte) error {
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+	for n := 0; ; {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		// What cannot be read is no empty document; decodeStrictly says what is wrong.
+		if content, err := yaml.YAMLToJSON(document); err == nil && string(content) == "null" {
+			continue
+		}
+		if n++; n > 1 {
+			return errors.New("it has more than one document, and a service is one; give each a file of its own, or use: redoubt kubectl apply -f FILE")
+		}
+	}
 }
 
 // decodeStrictly reads YAML or JSON as the API server does: it tells the case
