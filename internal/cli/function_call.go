@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -39,8 +41,12 @@ it is not UTF-8.`,
 			if fn.Status.URL == "" {
 				return fmt.Errorf("function '%s' has no URL yet: %s; see: redoubt function describe %s", fn.Name, functionStatus(fn), fn.Name)
 			}
-			r.headers = withDefaults(r.headers, eventHeaders(r.data))
-			return r.send(cmd, fn.Status.URL)
+			data, err := r.content(cmd, math.MaxInt64)
+			if err != nil {
+				return err
+			}
+			r.headers = withDefaults(r.headers, eventHeaders(data))
+			return r.send(cmd, fn.Status.URL, bytes.NewReader(data))
 		},
 		ValidArgsFunction: complete(f, functions),
 	}
@@ -52,10 +58,10 @@ it is not UTF-8.`,
 
 // eventHeaders are what Kubeless's command line tells a function about the
 // event.
-func eventHeaders(data string) []string {
+func eventHeaders(data []byte) []string {
 	kind := "text/plain; charset=utf-8"
-	if strings.HasPrefix(data, "{") || strings.HasPrefix(data, "[") {
-		if json.Valid([]byte(data)) {
+	if bytes.HasPrefix(data, []byte("{")) || bytes.HasPrefix(data, []byte("[")) {
+		if json.Valid(data) {
 			kind = "application/json"
 		}
 	}

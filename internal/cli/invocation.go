@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -58,25 +57,20 @@ func (c *connection) invoke(cmd *cobra.Command, function string, r *requestFlags
 			return usage(fmt.Errorf("--%s: a call that nobody waits for is an event alone: leave it out", flag))
 		}
 	}
-	i := &redoubt.Invocation{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, GenerateName: function + "-"}, Spec: redoubt.InvocationSpec{Function: function}}
-	for _, header := range withDefaults(r.headers, eventHeaders(r.data)[:1]) {
+	data, err := r.content(cmd, redoubt.MaxInvocationData+1)
+	if err != nil {
+		return err
+	}
+	if len(data) > redoubt.MaxInvocationData {
+		return usage(fmt.Errorf("--data has more than the %d bytes that a call may have that nobody waits for; put them where the function can fetch them", redoubt.MaxInvocationData))
+	}
+	i := &redoubt.Invocation{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, GenerateName: function + "-"}, Spec: redoubt.InvocationSpec{Function: function, Data: data}}
+	for _, header := range withDefaults(r.headers, eventHeaders(data)[:1]) {
 		name, value, _ := strings.Cut(header, ":")
 		if !strings.EqualFold(strings.TrimSpace(name), "Content-Type") {
 			return usage(fmt.Errorf("--header %q: a call that nobody waits for takes Content-Type alone", header))
 		}
 		i.Spec.ContentType = strings.TrimSpace(value)
-	}
-	body, err := r.body(cmd)
-	if err != nil {
-		return err
-	}
-	if body != nil {
-		if i.Spec.Data, err = io.ReadAll(io.LimitReader(body, redoubt.MaxInvocationData+1)); err != nil {
-			return fmt.Errorf("--data: %w", err)
-		}
-	}
-	if len(i.Spec.Data) > redoubt.MaxInvocationData {
-		return usage(fmt.Errorf("--data has more than the %d bytes that a call may have that nobody waits for; put them where the function can fetch them", redoubt.MaxInvocationData))
 	}
 	if err := c.Create(cmd.Context(), i, fieldOwner); err != nil {
 		return err

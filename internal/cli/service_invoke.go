@@ -52,7 +52,11 @@ func newServiceInvoke(a *app) *cobra.Command {
 			if svc.Status.URL == "" {
 				return fmt.Errorf("service '%s' has no URL yet; wait for it with: redoubt service wait %s", svc.Name, svc.Name)
 			}
-			return r.send(cmd, svc.Status.URL)
+			body, err := r.body(cmd)
+			if err != nil {
+				return err
+			}
+			return r.send(cmd, svc.Status.URL, body)
 		},
 		ValidArgsFunction: complete(f, services),
 	}
@@ -63,8 +67,8 @@ func newServiceInvoke(a *app) *cobra.Command {
 
 // send makes the request and copies the answer's body to the standard output.
 // An answer of 400 or more is an error.
-func (r *requestFlags) send(cmd *cobra.Command, base string) error {
-	req, err := r.request(cmd, base)
+func (r *requestFlags) send(cmd *cobra.Command, base string, body io.Reader) error {
+	req, err := r.request(cmd, base, body)
 	if err != nil {
 		return err
 	}
@@ -84,11 +88,7 @@ func (r *requestFlags) send(cmd *cobra.Command, base string) error {
 	return nil
 }
 
-func (r *requestFlags) request(cmd *cobra.Command, base string) (*http.Request, error) {
-	body, err := r.body(cmd)
-	if err != nil {
-		return nil, err
-	}
+func (r *requestFlags) request(cmd *cobra.Command, base string, body io.Reader) (*http.Request, error) {
 	method := r.method
 	if method == "" {
 		method = http.MethodGet
@@ -127,6 +127,22 @@ func (r *requestFlags) body(cmd *cobra.Command) (io.Reader, error) {
 		return nil, usage(errors.New("--data @ names no file"))
 	}
 	return os.Open(file)
+}
+
+// content is the whole body, or the first bytes of one that is longer than most.
+func (r *requestFlags) content(cmd *cobra.Command, most int64) ([]byte, error) {
+	body, err := r.body(cmd)
+	if err != nil || body == nil {
+		return nil, err
+	}
+	if file, ok := body.(*os.File); ok && file != cmd.InOrStdin() {
+		defer file.Close()
+	}
+	data, err := io.ReadAll(io.LimitReader(body, most))
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return data, nil
 }
 
 // localClient finds *.localhost on this machine, as curl and browsers do
