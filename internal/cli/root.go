@@ -116,6 +116,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first signal asks; the second has its usual effect, since a command
+	// may wait for what knows no ctx, such as the standard input.
+	context.AfterFunc(ctx, stop)
 	err := New().ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,6 +38,8 @@ runs changes nothing.`,
 			if detach {
 				return cluster.Detach(cmd.Context(), inst, opts, cmd.ErrOrStderr(), func(s instance.State) { welcome(cmd, inst, s) })
 			}
+			// A second signal must not break off the end of the instance.
+			signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 			err = cluster.Up(cmd.Context(), inst, opts, cmd.ErrOrStderr(), func(s instance.State) { welcome(cmd, inst, s) })
 			if errors.Is(err, cluster.ErrRunning) {
 				fmt.Fprintln(cmd.ErrOrStderr(), err)

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A command that reads the standard input ends at the second signal.
+func TestSecondSignalEndsReading(t *testing.T) {
+	if os.Getenv("REDOUBT_TEST_MAIN") != "" {
+		os.Args = []string{"redoubt", "service", "apply", "-f", "-"}
+		os.Exit(Main())
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestSecondSignalEndsReading$")
+	cmd.Env = append(os.Environ(), "REDOUBT_TEST_MAIN=1")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	cmd.Stdin = r
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	// More than a pipe holds: once it is written, the command reads.
+	if err := w.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString(strings.Repeat(" ", 1<<19)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for range 300 {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	_ = cmd.Process.Kill()
+	t.Fatal("the command goes on reading")
+}
