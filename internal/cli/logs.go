@@ -61,8 +61,11 @@ func printLog(ctx context.Context, out io.Writer, inst instance.Instance, name s
 		case <-time.After(200 * time.Millisecond):
 		}
 		if next := rotated(path, f); next != nil {
+			_, err := io.Copy(out, f) // what was added last
 			f.Close()
-			f = next
+			if f = next; err != nil {
+				return err
+			}
 		}
 	}
 }
