@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func foreign(t *testing.T, headers ...tar.Header) *bytes.Reader {
 	return bytes.NewReader(out.Bytes())
 }
 
-var small = tarfile.Limits{Entries: 10, Bytes: 1000}
+var small = tarfile.Limits{Entries: 10, Bytes: 1000, Names: 900}
 
 func TestForeignFilesAreTamed(t *testing.T) {
 	tree := New()
@@ -84,6 +85,11 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		"climbs out":          {{Typeflag: tar.TypeReg, Name: "../x"}},
 		"hard link":           {{Typeflag: tar.TypeLink, Name: "x", Linkname: "../../etc/shadow"}},
 		"more than 10":        make([]tar.Header, 11),
+		"and then is none":    {{Typeflag: tar.TypeReg, Name: "d/x"}, {Typeflag: tar.TypeSymlink, Name: "d", Linkname: "/etc"}},
+		"which is no folder":  {{Typeflag: tar.TypeSymlink, Name: "d", Linkname: "/etc"}, {Typeflag: tar.TypeReg, Name: "d/x"}},
+		"more than 100 folde": {{Typeflag: tar.TypeReg, Name: strings.Repeat("d/", 101) + "x"}},
+		"that lead to them":   {{Typeflag: tar.TypeReg, Name: "1/2/3/4/5/x"}, {Typeflag: tar.TypeReg, Name: "6/7/8/9/10/x"}},
+		"too long":            {{Typeflag: tar.TypeReg, Name: "a/b/c/" + strings.Repeat("long", 30)}, {Typeflag: tar.TypeReg, Name: strings.Repeat("long", 60) + "/b/c/d/x"}},
 		"more than 1000 byte": {{Typeflag: tar.TypeReg, Name: strings.Repeat("long/", 201) + "x"}},
 	} {
 		for n := range headers {
@@ -94,5 +100,19 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		if err := New().Foreign("/into", foreign(t, headers...), "", small); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
 		}
+	}
+}
+
+// The folder itself may be behind a link that the tree has.
+func TestForeignFilesGoBelowALinkOfTheTree(t *testing.T) {
+	tree := New()
+	tree.Link("lib", "usr/lib")
+	f := foreign(t, tar.Header{Typeflag: tar.TypeReg, Name: "z/x"}, tar.Header{Typeflag: tar.TypeLink, Name: "z/y", Linkname: "z/x"})
+	if err := tree.Foreign("/lib", f, "", small); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"lib -> usr/lib", "usr/ dir", "usr/lib/ dir", "usr/lib/z/ dir", "usr/lib/z/x z/x", "usr/lib/z/y = usr/lib/z/x"}
+	if got := contents(t, tree); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -189,10 +189,22 @@ func (t *Tree) Has(name string) bool {
 // parents adds the folders that lead to what is in the tree.
 func (t *Tree) parents() {
 	for _, name := range slices.Collect(maps.Keys(t.entries)) {
-		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
-			if !t.Has(dir) {
-				t.Dir(dir, 0o755)
-			}
-		}
+		t.lead(name)
 	}
+}
+
+// lead adds the folders that lead to name, a clean path, up to the first that is
+// there, and returns that one, "" for the root, and the length of the names that it
+// added. What leads to that folder is there, or is added when it has its turn: the
+// work is as much as what is added.
+func (t *Tree) lead(name string) (there string, added int64) {
+	for at := strings.LastIndexByte(name, '/'); at > 0; at = strings.LastIndexByte(name[:at], '/') {
+		dir := name[:at]
+		if _, ok := t.entries[dir]; ok {
+			return dir, added
+		}
+		added += int64(len(dir))
+		t.entries[dir] = entry{header: tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, Name: dir}}
+	}
+	return "", added
 }

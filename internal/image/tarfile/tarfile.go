@@ -18,6 +18,8 @@ type Limits struct {
 	Entries int
 	// Bytes is the greatest sum of the files' lengths.
 	Bytes int64
+	// Names is the greatest sum of the lengths of names and links; 0 is without limit.
+	Names int64
 }
 
 // maxName is Linux's PATH_MAX.
@@ -91,7 +93,7 @@ func essential(h *tar.Header) *tar.Header {
 // the entry's name as Entry.Path has it.
 func Walk(r io.Reader, limits Limits, visit func(name string, h *tar.Header, content io.Reader) error) error {
 	stream := tar.NewReader(r)
-	var total int64
+	var total, names int64
 	for count := 0; ; count++ {
 		h, err := stream.Next()
 		if errors.Is(err, io.EOF) {
@@ -111,6 +113,9 @@ func Walk(r io.Reader, limits Limits, visit func(name string, h *tar.Header, con
 		}
 		if total += h.Size; h.Size > limits.Bytes || total > limits.Bytes {
 			return fmt.Errorf("more than %d bytes of content", limits.Bytes)
+		}
+		if names += int64(len(h.Name) + len(h.Linkname)); limits.Names > 0 && names > limits.Names {
+			return fmt.Errorf("more than %d bytes of names", limits.Names)
 		}
 		name, err := check(h)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var generous = Limits{Entries: 100, Bytes: 1 << 20}
+var generous = Limits{Entries: 100, Bytes: 1 << 20, Names: 50_000}
 
 // pack writes a tar file; the content of each file is as long as its header
 // says.
@@ -93,6 +93,7 @@ func TestIndexRefuses(t *testing.T) {
 		"climbing link":    {pack(t, tar.Header{Name: "l", Typeflag: tar.TypeLink, Linkname: "../l"}), "climbs"},
 		"unknown kind":     {pack(t, tar.Header{Name: "k", Typeflag: 'Z'}), "unknown kind"},
 		"too many entries": {pack(t, make101()...), "more than 100 entries"},
+		"too many names":   {pack(t, longNames()...), "more than 50000 bytes of names"},
 		"too many bytes":   {pack(t, big("a"), big("b")), "more than 1048576 bytes"},
 		"claimed size":     {claim(one, 1<<40), "more than 1048576 bytes"},
 		"greatest size":    {claim(one, 1<<62), "more than 1048576 bytes"},
@@ -109,6 +110,14 @@ func make101() []tar.Header {
 	headers := make([]tar.Header, 101)
 	for n := range headers {
 		headers[n] = tar.Header{Name: "d", Typeflag: tar.TypeDir}
+	}
+	return headers
+}
+
+func longNames() []tar.Header {
+	headers := make([]tar.Header, 10)
+	for n := range headers {
+		headers[n] = tar.Header{Name: strings.Repeat("n", 3000), Typeflag: tar.TypeSymlink, Linkname: strings.Repeat("l", 3000)}
 	}
 	return headers
 }

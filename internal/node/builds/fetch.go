@@ -28,8 +28,8 @@ const (
 	patience  = time.Minute
 )
 
-// limits bound what the tar file holds.
-var limits = tarfile.Limits{Entries: 200_000, Bytes: 512 << 20}
+// limits bound what the tar file holds. Names are in memory while an image is made.
+var limits = tarfile.Limits{Entries: 200_000, Bytes: 512 << 20, Names: 32 << 20}
 
 // baseMissing says that the runtime's own image is not there.
 type baseMissing struct{ runtime string }
