@@ -96,3 +96,45 @@ func TestTenantsNamespacesShareAQuota(t *testing.T) {
 	shared.Redoubt(t, "tenant", "update", name, "--namespaces="+second+"-")
 	running(t, late)
 }
+
+// TestLimitsOfNothing asks for limits of 0, which Kubernetes counts as limits and
+// no node keeps: none of what a tenant's quota counts, and none of disk anywhere.
+func TestLimitsOfNothing(t *testing.T) {
+	const bounded, free = "tenant-limited", "tenant-unlimited"
+	newTenant(t, bounded, redoubt.TenantSpec{Floor: "process", DefaultClass: "runc", Quota: redoubt.TenantQuota{CPU: quantity("4"), Memory: quantity("4Gi")}})
+	newTenant(t, free, redoubt.TenantSpec{Floor: "process", DefaultClass: "runc"})
+	limited := func(name corev1.ResourceName, amount string) corev1.ResourceRequirements {
+		none := corev1.ResourceList{name: *quantity(amount)}
+		return corev1.ResourceRequirements{Limits: none, Requests: corev1.ResourceList{name: *quantity("0")}}
+	}
+	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	for _, test := range []struct {
+		ns, amount string
+		name       corev1.ResourceName
+		refused    bool
+	}{
+		{bounded, "1m", corev1.ResourceCPU, false},
+		{bounded, "0", corev1.ResourceCPU, true},
+		{bounded, "0Mi", corev1.ResourceMemory, true},
+		{bounded, "0", corev1.ResourceEphemeralStorage, true},
+		{free, "0", corev1.ResourceCPU, false},
+		{free, "0", corev1.ResourceEphemeralStorage, true},
+	} {
+		for _, initial := range []bool{false, true} {
+			pod := plain()
+			if initial {
+				pod.Spec.InitContainers = slices.Clone(pod.Spec.Containers)
+				pod.Spec.InitContainers[0].Name, pod.Spec.InitContainers[0].Resources = "initial", limited(test.name, test.amount)
+			} else {
+				pod.Spec.Containers[0].Resources = limited(test.name, test.amount)
+			}
+			_, err := shared.Cluster.CoreV1().Pods(test.ns).Create(t.Context(), pod, dry)
+			if !test.refused && err != nil {
+				t.Errorf("%s, %s of %s: %v", test.ns, test.amount, test.name, err)
+			}
+			if test.refused && (!apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "a limit of 0 is none")) {
+				t.Errorf("%s, %s of %s: %v, want it forbidden", test.ns, test.amount, test.name, err)
+			}
+		}
+	}
+}
