@@ -112,6 +112,9 @@ func (c cgroup) freeze(frozen bool) error {
 	return errors.New("the container's processes did not stop within 10s")
 }
 
+// frozen says whether the group's processes are stopped, or about to be.
+func (c cgroup) frozen() bool { return c.number("cgroup.freeze") == 1 }
+
 func (c cgroup) pids() ([]uint32, error) {
 	text, err := os.ReadFile(filepath.Join(c.path, "cgroup.procs"))
 	if err != nil {

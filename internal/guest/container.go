@@ -126,6 +126,11 @@ func (a *agent) start(r *wire.Ref) (*wire.Started, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The child would stop before it has become the program, and the agent, which
+	// waits for that, with it.
+	if c.cgroup.frozen() {
+		return nil, fmt.Errorf("%w: cannot start a process in container %s, which is paused", errdefs.ErrFailedPrecondition, r.ID)
+	}
 	if r.Exec != "" {
 		return a.startExtra(c, r.Exec)
 	}
