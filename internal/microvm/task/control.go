@@ -136,10 +136,12 @@ func (s *Service) update(ctx context.Context, r *api.UpdateTaskRequest) error {
 	return nil
 }
 
-// onGuestEvent passes on what the guest reports, if it names a container.
+// onGuestEvent passes on what the guest reports, if it names a container: of
+// each once, for containerd remembers no more, and the guest may say anything as
+// often as it likes.
 func (s *Service) onGuestEvent(e wire.Event) {
-	if _, err := s.find(e.ID); err == nil && e.Kind == wire.OutOfMemory {
-		s.events.send(&eventstypes.TaskOOM{ContainerID: e.ID})
+	if c, err := s.find(e.ID); err == nil && e.Kind == wire.OutOfMemory {
+		c.outOfMemory.Do(func() { s.events.send(&eventstypes.TaskOOM{ContainerID: e.ID}) })
 	}
 }
 

@@ -26,6 +26,8 @@ type container struct {
 	created    time.Time // of a sandbox
 	back       []volume.Plan
 	init       *process
+	// outOfMemory is done once containerd knows of it.
+	outOfMemory sync.Once
 
 	mu     sync.Mutex // guards what follows
 	limits wire.Limits
