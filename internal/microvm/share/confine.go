@@ -41,7 +41,13 @@ func confine(f Folder) error {
 	return drop()
 }
 
+// protect opens no device, whatever files the folder has, and lets only what may
+// be written be.
 func protect(f Folder) error {
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV}
+	if err := unix.MountSetattr(unix.AT_FDCWD, f.Path, unix.AT_RECURSIVE, attr); err != nil {
+		return fmt.Errorf("keep the folder's devices shut (needs Linux 5.12): %w", err)
+	}
 	flags := uint(0)
 	switch f.ReadOnly {
 	case Nothing:
@@ -52,7 +58,7 @@ func protect(f Folder) error {
 	default:
 		return fmt.Errorf("read-only %q: say nothing, top or everything", f.ReadOnly)
 	}
-	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	attr = &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	if err := unix.MountSetattr(unix.AT_FDCWD, f.Path, flags, attr); err != nil {
 		return fmt.Errorf("protect the folder (needs Linux 5.12): %w", err)
 	}

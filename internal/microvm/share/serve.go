@@ -66,10 +66,11 @@ func run(args []string) error {
 // answerer carries out requests on the folder: it takes one and returns the
 // answer, nothing for those that have none.
 func answerer(folder string) (func(request []byte) []byte, error) {
-	root, err := fs.NewLoopbackRoot(folder)
+	loopback, err := fs.NewLoopbackRoot(folder)
 	if err != nil {
 		return nil, err
 	}
+	root := &node{loopback.(*fs.LoopbackNode)}
 	timeout := stale
 	options := &fs.Options{EntryTimeout: &timeout, AttrTimeout: &timeout}
 	options.MaxWrite = maxWrite

@@ -23,7 +23,9 @@ func TestMain(m *testing.M) {
 const (
 	opLookup = 1
 	opMkdir  = 9
+	opOpen   = 14
 	opInit   = 26
+	opCreate = 35
 	rootNode = 1
 )
 
@@ -67,6 +69,25 @@ func (c client) mkdir(node uint64, name string) syscall.Errno {
 	mode := make([]byte, 8)
 	binary.NativeEndian.PutUint32(mode, 0o755)
 	_, errno := c.do(opMkdir, node, append(append(mode, name...), 0))
+	return errno
+}
+
+// open opens for reading and returns the file's number.
+func (c client) open(node uint64) (uint64, syscall.Errno) {
+	c.t.Helper()
+	body, errno := c.do(opOpen, node, make([]byte, 8))
+	if errno != 0 {
+		return 0, errno
+	}
+	return binary.NativeEndian.Uint64(body), 0
+}
+
+// create opens for reading what has the name, or makes it.
+func (c client) create(node uint64, name string) syscall.Errno {
+	c.t.Helper()
+	in := make([]byte, 16)
+	binary.NativeEndian.PutUint32(in[4:], 0o644)
+	_, errno := c.do(opCreate, node, append(append(in, name...), 0))
 	return errno
 }
 
@@ -215,6 +236,67 @@ func TestFollow(t *testing.T) {
 		}
 		if _, errno := client.lookup(node, "seen"); (errno == 0) != follow {
 			t.Errorf("follow %v: what was mounted later is seen: %v", follow, errno == 0)
+		}
+	}
+}
+
+// TestDevicesStayShut: the guest's kernel asks for no device, but a guest may,
+// and would have the node's.
+func TestDevicesStayShut(t *testing.T) {
+	const null = 1<<8 | 3
+	shared := t.TempDir()
+	for _, dir := range []string{"mounted", "later"} {
+		if err := os.Mkdir(filepath.Join(shared, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill := func(dir string) {
+		t.Helper()
+		if err := syscall.Mknod(filepath.Join(dir, "null"), syscall.S_IFCHR|0o666, null); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mount := func(dir string) {
+		t.Helper()
+		if err := syscall.Mount("none", dir, "tmpfs", 0, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+		fill(dir)
+	}
+	if err := syscall.Mount(shared, shared, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(shared, syscall.MNT_DETACH) })
+	if err := syscall.Mount("", shared, "", syscall.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
+	fill(shared)
+	mount(filepath.Join(shared, "mounted"))
+	client := confined(t, Folder{Path: shared, ReadOnly: Nothing, Follow: true})
+	mount(filepath.Join(shared, "later")) // with none of the process's precautions
+	for _, dir := range []string{"", "mounted", "later"} {
+		node := uint64(rootNode)
+		var errno syscall.Errno
+		if dir != "" {
+			if node, errno = client.lookup(node, dir); errno != 0 {
+				t.Fatal(errno)
+			}
+		}
+		for name, want := range map[string]syscall.Errno{"null": syscall.EACCES, "file": 0} {
+			file, errno := client.lookup(node, name)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			if _, errno := client.open(file); errno != want {
+				t.Errorf("open %s in %q: got %v, want %v", name, dir, errno, want)
+			}
+			if errno := client.create(node, name); errno != want {
+				t.Errorf("create %s in %q: got %v, want %v", name, dir, errno, want)
+			}
 		}
 	}
 }
