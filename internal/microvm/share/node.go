@@ -50,6 +50,12 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	return child, file, how, 0
 }
 
+// Ioctl is refused: the guest would choose the call and its argument, which may
+// be an address in this process.
+func (n *node) Ioctl(context.Context, fs.FileHandle, uint32, uint64, []byte, []byte) (int32, syscall.Errno) {
+	return 0, syscall.ENOTTY
+}
+
 // isDevice says whether the node, or name in it, is a device at the moment.
 func (n *node) isDevice(name string) bool {
 	var s syscall.Stat_t

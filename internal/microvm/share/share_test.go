@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/wire"
 )
 
@@ -26,6 +27,7 @@ const (
 	opOpen   = 14
 	opInit   = 26
 	opCreate = 35
+	opIoctl  = 39
 	rootNode = 1
 )
 
@@ -298,6 +300,30 @@ func TestDevicesStayShut(t *testing.T) {
 				t.Errorf("create %s in %q: got %v, want %v", name, dir, errno, want)
 			}
 		}
+	}
+}
+
+// TestNoIoctl: FIONREAD's (TIOCINQ's) argument is where the answer goes, in the process that
+// makes the call.
+func TestNoIoctl(t *testing.T) {
+	shared := t.TempDir()
+	if err := os.WriteFile(filepath.Join(shared, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := confined(t, Folder{Path: shared, ReadOnly: Nothing})
+	node, errno := client.lookup(rootNode, "file")
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	file, errno := client.open(node)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	in := make([]byte, 32)
+	binary.NativeEndian.PutUint64(in, file)
+	binary.NativeEndian.PutUint32(in[12:], unix.TIOCINQ)
+	if _, errno := client.do(opIoctl, node, in); errno != syscall.ENOTTY {
+		t.Errorf("got %v, want %v", errno, syscall.ENOTTY)
 	}
 }
 
