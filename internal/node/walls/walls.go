@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -58,6 +59,8 @@ type Walls struct {
 	// sandboxes are those that run here, by their own names. Guarded by mu.
 	sandboxes map[string]sandbox
 	table     table // guarded by mu
+	// noted is what was said last of policies that allow nothing. Guarded by mu.
+	noted []string
 }
 
 // New makes walls; nothing happens before Run.
@@ -207,5 +210,22 @@ func (w *Walls) program(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.table.set(ctx, policy.Compile(cluster))
+	want := policy.Compile(cluster)
+	w.note(want.Notes)
+	return w.table.set(ctx, want)
+}
+
+// note says which policies allow nothing here, where that is news; w.mu is held.
+func (w *Walls) note(notes []string) {
+	const enough = 10
+	if slices.Equal(notes, w.noted) {
+		return
+	}
+	w.noted = notes
+	for _, note := range notes[:min(len(notes), enough)] {
+		slog.Warn("a network policy allows nothing on this node", "why", note)
+	}
+	if more := len(notes) - enough; more > 0 {
+		slog.Warn("more network policies allow nothing on this node", "policies", more)
+	}
 }

@@ -71,6 +71,13 @@ func TestKernelTakesEveryChange(t *testing.T) {
 			}
 			now = next
 		}
+		for name, p := range map[string]*networkingv1.NetworkPolicy{"wide": wide(t, 1500), "narrow": wide(t, 2)} {
+			next := Compile(world(p))
+			if err := ruleset.Apply(t.Context(), now, next); err != nil {
+				return fmt.Errorf("change to a %s policy: %w", name, err)
+			}
+			now = next
+		}
 		// The second of these changes pods, and with them elements alone.
 		last := world(read(t, "p", cases[0].spec), read(t, "q", cases[len(cases)-1].spec))
 		for range 2 {

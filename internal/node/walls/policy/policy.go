@@ -80,11 +80,14 @@ type compiler struct {
 	*Cluster
 	rules       *ruleset.Ruleset
 	byNamespace map[string][]*Pod
+	owners      map[string]*owner
+	sets        map[string]cost // what each set costs who names it
+	now         account
 }
 
 // Compile returns the ruleset that keeps the walls and policies of a cluster.
 func Compile(cluster *Cluster) *ruleset.Ruleset {
-	c := &compiler{Cluster: cluster, rules: ruleset.New(), byNamespace: map[string][]*Pod{}}
+	c := &compiler{Cluster: cluster, rules: ruleset.New(), byNamespace: map[string][]*Pod{}, owners: map[string]*owner{}, sets: map[string]cost{}}
 	for i := range cluster.Pods {
 		pod := &cluster.Pods[i]
 		if _, ok := cluster.Namespaces[pod.Namespace]; ok {
@@ -190,31 +193,55 @@ func (c *compiler) policies() {
 		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 	})
 	for _, policy := range ordered {
+		c.begin(policy)
 		subjects := c.subjects(policy)
 		if len(subjects) == 0 {
+			c.end()
 			continue
 		}
-		for direction, rules := range c.translate(policy) {
+		translated := c.translate(policy)
+		// Each of them may be the only one that these policies select together.
+		c.now.lines += len(translated) * len(subjects)
+		refused := c.end()
+		if refused {
+			c.rules.Notes = append(c.rules.Notes, fmt.Sprintf("%s/%s: it comes to more than %d rules and addresses, or with its tenant's others to more than %d, or chooses pods in too many words",
+				policy.Namespace, policy.Name, most.lines, together.lines))
+		}
+		for direction, rules := range translated {
 			name := ruleset.Name(direction, policy.Namespace+"/"+policy.Name, policy.Namespace+"/"+policy.Name)
-			c.rules.Chains[name] = ruleset.Chain{Rules: rules}
+			if !refused {
+				c.rules.Chains[name] = ruleset.Chain{Rules: rules}
+			}
 			for _, pod := range subjects {
-				selected[direction][pod] = append(selected[direction][pod], name)
+				// Who is selected has an entry, also where nothing is allowed.
+				chains := selected[direction][pod]
+				if !refused {
+					chains = append(chains, name)
+				}
+				selected[direction][pod] = chains
 			}
 		}
 	}
 	for direction, pods := range selected {
 		for pod, chains := range pods {
-			c.rules.Add(direction, ruleset.Verdicts, pod.Address.String(), "goto "+c.together(direction, chains))
+			c.rules.Add(direction, ruleset.Verdicts, pod.Address.String(), "goto "+c.any(direction, chains))
 		}
 	}
 }
 
 // subjects are the local pods that a policy selects: all of the namespace,
-// where nobody can tell.
+// where nobody can tell, or says it in more than a few words and costs too much.
 func (c *compiler) subjects(policy *networkingv1.NetworkPolicy) []*Pod {
-	selector := selectorOr(&policy.Spec.PodSelector, labels.Everything())
+	const few = 20
+	here := c.byNamespace[policy.Namespace]
+	c.now.cost = c.now.plus(reading(&policy.Spec.PodSelector))
+	c.now.looks += len(here) * (1 + words(&policy.Spec.PodSelector))
+	selector := labels.Everything()
+	if words(&policy.Spec.PodSelector) <= few || !c.tooMuch() {
+		selector = selectorOr(&policy.Spec.PodSelector, labels.Everything())
+	}
 	var all []*Pod
-	for _, pod := range c.byNamespace[policy.Namespace] {
+	for _, pod := range here {
 		if pod.Local && selector.Matches(pod.Labels) {
 			all = append(all, pod)
 		}
@@ -222,9 +249,9 @@ func (c *compiler) subjects(policy *networkingv1.NetworkPolicy) []*Pod {
 	return all
 }
 
-// together is the chain of pods that the same policies select: what one of
-// them accepts is accepted.
-func (c *compiler) together(direction string, chains []string) string {
+// any is the chain of pods that the same policies select: what one of them
+// accepts is accepted.
+func (c *compiler) any(direction string, chains []string) string {
 	name := ruleset.Name(direction, strings.Join(chains, "\n"), "")
 	if _, ok := c.rules.Chains[name]; !ok {
 		var rules []string

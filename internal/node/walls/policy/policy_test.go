@@ -67,19 +67,28 @@ func shown(r *ruleset.Ruleset, direction, address string) []string {
 	if !ok {
 		return []string{"open"}
 	}
-	var rules []string
-	for _, rule := range r.Chains[strings.TrimPrefix(verdict, "goto ")].Rules {
-		if chain, ok := strings.CutPrefix(rule, "jump "); ok {
-			rules = append(rules, r.Chains[chain].Rules...)
-		} else {
-			rules = append(rules, rule)
+	rules := r.Chains[strings.TrimPrefix(verdict, "goto ")].Rules
+	for jump := true; jump; {
+		var inner []string
+		jump = false
+		for _, rule := range rules {
+			if chain, ok := strings.CutPrefix(rule, "jump "); ok {
+				inner, jump = append(inner, r.Chains[chain].Rules...), true
+			} else {
+				inner = append(inner, rule)
+			}
 		}
+		rules = inner
 	}
+	rules = slices.Clone(rules)
 	for i := range rules {
 		rules[i] = setName.ReplaceAllStringFunc(rules[i], func(name string) string {
 			elements := slices.Sorted(maps.Keys(r.Sets[name[1:]].Elements))
 			return strings.ReplaceAll("{"+strings.Join(elements, ", ")+"}", "198.18.0.", ".")
 		})
+		if match, chain, ok := strings.Cut(rules[i], "goto services-"); ok {
+			rules[i] = match + "(" + strings.Join(r.Chains["services-"+chain].Rules, ", ") + ")"
+		}
 	}
 	return rules
 }
@@ -133,7 +142,11 @@ var cases = []struct {
 	{"a named port of another protocol", `{podSelector: {}, ingress: [{ports: [{port: http, protocol: UDP}]}]}`, "ip daddr . meta l4proto . th dport {} accept", "open"},
 	{"a named port that nobody has", `{podSelector: {}, ingress: [{ports: [{port: metrics}]}]}`, "ip daddr . meta l4proto . th dport {} accept", "open"},
 	{"two peers by two ports", `{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: cli}}}, {ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80}, {port: 53, protocol: UDP}]}]}`,
-		"ip saddr {.3} tcp dport 80 accept\nip saddr {.3} udp dport 53 accept\nip saddr 192.0.2.0/24 tcp dport 80 accept\nip saddr 192.0.2.0/24 udp dport 53 accept", "open"},
+		"ip saddr {.3} (tcp dport 80 accept, udp dport 53 accept)\nip saddr 192.0.2.0/24 (tcp dport 80 accept, udp dport 53 accept)", "open"},
+	{"a peer by two ports", `{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80}, {port: 53, protocol: UDP}]}]}`,
+		"ip saddr 192.0.2.0/24 tcp dport 80 accept\nip saddr 192.0.2.0/24 udp dport 53 accept", "open"},
+	{"two peers by a port", `{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: cli}}}, {ipBlock: {cidr: 192.0.2.0/24}}], ports: [{port: 80}]}]}`,
+		"ip saddr {.3} tcp dport 80 accept\nip saddr 192.0.2.0/24 tcp dport 80 accept", "open"},
 	{"two rules", `{podSelector: {}, ingress: [{ports: [{port: 80}]}, {from: [{podSelector: {}}]}]}`, "tcp dport 80 accept\nip saddr {.2, .3} accept", "open"},
 	{"egress to a named port elsewhere", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {matchLabels: {team: b}}}], ports: [{port: http}]}]}`,
 		"open", "ip daddr {.4, .9} ip daddr . meta l4proto . th dport {.2 . tcp . 8080, .4 . tcp . 9090, .5 . tcp . 8080, .9 . tcp . 80} accept"},
@@ -152,6 +165,16 @@ func holed(t testing.TB, exceptions int) *networkingv1.NetworkPolicy {
 		block.Except = append(block.Except, fmt.Sprintf("10.0.%d.%d/32", i/128, i%128*2))
 	}
 	return p
+}
+
+// wide is a policy with a rule of so many peers by so many ports.
+func wide(t testing.TB, n int) *networkingv1.NetworkPolicy {
+	var peers, ports []string
+	for i := range n {
+		peers = append(peers, fmt.Sprintf("{ipBlock: {cidr: 10.%d.%d.0/24}}", i/250, i%250))
+		ports = append(ports, fmt.Sprintf("{port: %d}", i+1))
+	}
+	return read(t, "wide", `{podSelector: {}, ingress: [{from: [`+strings.Join(peers, ", ")+`], ports: [`+strings.Join(ports, ", ")+`]}]}`)
 }
 
 func TestPolicies(t *testing.T) {
@@ -224,5 +247,67 @@ func TestWalls(t *testing.T) {
 func TestUnknownNamespace(t *testing.T) {
 	if _, ok := Compile(world()).Sets["pods"].Elements["198.18.0.8"]; ok {
 		t.Error("a pod of a namespace that is not known has a network")
+	}
+}
+
+// TestPoliciesAreBounded: what costs a node too much allows nothing, and takes
+// nothing of others; a tenant's others go on while there is room for them.
+func TestPoliciesAreBounded(t *testing.T) {
+	var selectors []string
+	for i := range 9000 {
+		selectors = append(selectors, fmt.Sprintf("{namespaceSelector: {matchExpressions: [{key: k%d, operator: DoesNotExist}]}}", i))
+	}
+	many := read(t, "many", `{podSelector: {}, ingress: [{from: [`+strings.Join(selectors, ", ")+`]}]}`)
+	last := read(t, "z", `{podSelector: {}, ingress: [{ports: [{port: 7}]}]}`)
+	count := func(r *ruleset.Ruleset) (lines int) {
+		for _, chain := range r.Chains {
+			lines += len(chain.Rules)
+		}
+		for _, set := range r.Sets {
+			lines += len(set.Elements)
+		}
+		return lines
+	}
+	bare := count(Compile(world()))
+
+	r := Compile(world(wide(t, 1500)))
+	if extra := count(r) - bare; len(r.Notes) > 0 || extra > 3100 {
+		t.Errorf("1500 peers by 1500 ports are %d lines, and refused are %q", extra, r.Notes)
+	}
+
+	r = Compile(world(many, last))
+	if len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "a/many") {
+		t.Errorf("9000 sets of pods: refused are %q", r.Notes)
+	}
+	if extra := count(r) - bare; extra > 20 {
+		t.Errorf("what is refused leaves %d lines behind", extra)
+	}
+	if got := fmt.Sprint(shown(r, "ingress", "198.18.0.2")); got != "[tcp dport 7 accept goto refuse]" {
+		t.Errorf("beside one that is refused the rules are %s", got)
+	}
+	if got := fmt.Sprint(shown(Compile(world(many)), "ingress", "198.18.0.2")); got != "[goto refuse]" {
+		t.Errorf("one that is refused has the rules %s", got)
+	}
+
+	var all []*networkingv1.NetworkPolicy
+	for i := range 8 {
+		p := wide(t, 1500)
+		p.Name = fmt.Sprintf("wide-%02d", i)
+		p.Spec.Ingress[0].Ports[0].Port.IntVal = int32(20000 + i) // another chain than the others'
+		all = append(all, p)
+	}
+	other := last.DeepCopy()
+	other.Namespace = "b"
+	all[7].Spec.PodSelector.MatchLabels = map[string]string{"app": "cli"}
+	r = Compile(world(append(all[7:], other)...))
+	if got := shown(r, "ingress", "198.18.0.2"); got[0] != "open" {
+		t.Errorf("what the last policy does not select has the rules %v", got[0])
+	}
+	r = Compile(world(append(all, other, last)...))
+	if len(r.Notes) != 3 || slices.ContainsFunc(r.Notes, func(n string) bool { return strings.HasPrefix(n, "b/") }) {
+		t.Errorf("all of a namespace's together: refused are %q", r.Notes)
+	}
+	if got := fmt.Sprint(shown(r, "ingress", "198.18.0.4")); got != "[tcp dport 7 accept goto refuse]" {
+		t.Errorf("another namespace's pod has the rules %s", got)
 	}
 }

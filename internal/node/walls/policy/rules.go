@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -50,8 +49,9 @@ func typesOf(spec *networkingv1.NetworkPolicySpec) []networkingv1.PolicyType {
 	return types
 }
 
-// allow returns a rule for each pair of a peer and a port. No peers are all,
-// and no ports are all; what cannot be understood allows nothing.
+// allow returns the rules for what is one of the peers' and goes to one of the
+// ports. No peers are all, and no ports are all; what cannot be understood
+// allows nothing.
 func (c *compiler) allow(namespace, field string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort) []string {
 	hosts, services := []string{""}, []string{""}
 	if len(peers) > 0 {
@@ -66,17 +66,44 @@ func (c *compiler) allow(namespace, field string, peers []networkingv1.NetworkPo
 			services = append(services, c.port(&port)...)
 		}
 	}
-	var rules []string
-	for _, host := range hosts {
-		for _, service := range services {
-			rules = append(rules, strings.Join(slices.DeleteFunc([]string{host, service, "accept"}, func(s string) bool { return s == "" }), " "))
+	c.now.lines += len(hosts) + len(services)
+	if len(hosts) > 1 && len(services) > 1 {
+		return []string{"jump " + c.part("hosts", pairs(hosts, []string{"goto " + c.part("services", pairs(services, []string{"accept"}))}))}
+	}
+	return pairs(hosts, pairs(services, []string{"accept"}))
+}
+
+// pairs are all that have one of each, of what says something.
+func pairs(first, second []string) []string {
+	var all []string
+	for _, a := range first {
+		for _, b := range second {
+			all = append(all, strings.TrimPrefix(a+" "+b, " "))
 		}
 	}
-	return rules
+	return all
+}
+
+// part is the chain of rules that are a part of others. Those that say the same
+// are one.
+func (c *compiler) part(kind string, rules []string) string {
+	name := ruleset.Name(kind, strings.Join(rules, "\n"), "")
+	if _, ok := c.rules.Chains[name]; !ok {
+		c.rules.Chains[name] = ruleset.Chain{Rules: rules}
+		c.now.chains = append(c.now.chains, name)
+	}
+	return name
 }
 
 // peer matches one peer's addresses in a field of the packet.
 func (c *compiler) peer(namespace, field string, peer *networkingv1.NetworkPolicyPeer) []string {
+	if peer.IPBlock != nil {
+		c.now.lines += len(peer.IPBlock.Except)
+	}
+	c.now.cost = c.now.plus(reading(peer.PodSelector)).plus(reading(peer.NamespaceSelector))
+	if c.tooMuch() {
+		return nil
+	}
 	if peer.IPBlock != nil {
 		return block(field, peer.IPBlock)
 	}
@@ -92,7 +119,7 @@ func (c *compiler) peer(namespace, field string, peer *networkingv1.NetworkPolic
 		chosen = selectorOr(peer.PodSelector, labels.Nothing())
 	}
 	own := peer.NamespaceSelector == nil
-	matches := []string{fmt.Sprintf("ip %s @%s", field, c.peers(namespace, own, within, chosen))}
+	matches := []string{fmt.Sprintf("ip %s @%s", field, c.peers(namespace, own, chooser{within, 1 + words(peer.NamespaceSelector)}, chooser{chosen, 1 + words(peer.PodSelector)}))}
 	if field == "daddr" {
 		for _, s := range c.Open {
 			here := own && s.Namespace == namespace || !own && within.Matches(c.Namespaces[s.Namespace])
@@ -104,34 +131,46 @@ func (c *compiler) peer(namespace, field string, peer *networkingv1.NetworkPolic
 	return matches
 }
 
+// chooser is a selector, and how much there is to look at in it.
+type chooser struct {
+	labels.Selector
+	words int
+}
+
 // peers is the name of the set of pods that a selector chooses in the policy's
 // own namespace, or in those that another selector chooses.
-func (c *compiler) peers(namespace string, own bool, within, chosen labels.Selector) string {
+func (c *compiler) peers(namespace string, own bool, within, chosen chooser) string {
 	key := "all " + within.String() + "\n" + chosen.String()
 	if own {
 		key = "own " + namespace + "\n" + chosen.String()
 	}
 	name := ruleset.Name("peers", key, "")
-	if _, ok := c.rules.Sets[name]; ok {
-		return name
-	}
-	c.rules.Declare(name, ruleset.Addresses)
-	add := func(list []*Pod) {
-		for _, pod := range list {
-			if chosen.Matches(pod.Labels) {
-				c.rules.Add(name, ruleset.Addresses, pod.Address.String(), "")
+	c.set(name, ruleset.Addresses, func(add func(string)) {
+		choose := func(list []*Pod) {
+			for _, pod := range list {
+				c.now.looks += chosen.words
+				if c.tooMuch() {
+					return
+				}
+				if chosen.Matches(pod.Labels) {
+					add(pod.Address.String())
+				}
 			}
 		}
-	}
-	if own {
-		add(c.byNamespace[namespace])
-		return name
-	}
-	for ns, list := range c.byNamespace {
-		if within.Matches(c.Namespaces[ns]) {
-			add(list)
+		if own {
+			choose(c.byNamespace[namespace])
+			return
 		}
-	}
+		for ns, list := range c.byNamespace {
+			c.now.looks += within.words
+			if c.tooMuch() {
+				return
+			}
+			if within.Matches(c.Namespaces[ns]) {
+				choose(list)
+			}
+		}
+	})
 	return name
 }
 
@@ -169,7 +208,7 @@ func block(field string, b *networkingv1.IPBlock) []string {
 func (c *compiler) port(p *networkingv1.NetworkPolicyPort) []string {
 	proto := protocol(p.Protocol)
 	switch {
-	case proto == "":
+	case proto == "" || c.tooMuch():
 		return nil
 	case p.Port == nil:
 		return []string{"meta l4proto " + proto}
@@ -188,19 +227,21 @@ func (c *compiler) port(p *networkingv1.NetworkPolicyPort) []string {
 // a rule's other half says whose ports are meant.
 func (c *compiler) named(port, proto string) string {
 	name := ruleset.Name("port", port+"/"+proto, port)
-	if _, ok := c.rules.Sets[name]; ok {
-		return name
-	}
-	c.rules.Declare(name, ruleset.Endpoints)
-	for _, list := range c.byNamespace {
-		for _, pod := range list {
-			for _, p := range pod.Ports {
-				if p.Name == port && protocol(&p.Protocol) == proto {
-					c.rules.Add(name, ruleset.Endpoints, pod.Address.String()+" . "+proto+" . "+strconv.Itoa(int(p.ContainerPort)), "")
+	c.set(name, ruleset.Endpoints, func(add func(string)) {
+		for _, list := range c.byNamespace {
+			for _, pod := range list {
+				c.now.looks += 1 + len(pod.Ports)
+				if c.tooMuch() {
+					return
+				}
+				for _, p := range pod.Ports {
+					if p.Name == port && protocol(&p.Protocol) == proto {
+						add(pod.Address.String() + " . " + proto + " . " + strconv.Itoa(int(p.ContainerPort)))
+					}
 				}
 			}
 		}
-	}
+	})
 	return name
 }
 

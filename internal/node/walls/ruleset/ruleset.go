@@ -21,6 +21,9 @@ const Table = "redoubt-walls"
 type Ruleset struct {
 	Sets   map[string]Set
 	Chains map[string]Chain
+	// Notes are no part of the table: the policies that allow nothing here, and
+	// why.
+	Notes []string
 }
 
 // Set is a named set, or a map of verdicts.
