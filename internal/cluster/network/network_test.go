@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"redoubt.dev/redoubt/internal/cluster/netns"
@@ -68,6 +69,64 @@ func TestHostReachesTheNodeAndNotTheOtherWayRound(t *testing.T) {
 	if c, err := netns.Dial(context.Background(), ns, "tcp", outside.Addr().String()); err == nil {
 		c.Close()
 		t.Error("the instance reaches a port of the host")
+	}
+}
+
+// The host forwards, for what instances send; what others send to an instance
+// goes no further. The host is a namespace here, since forwarding is the whole
+// machine's.
+func TestHostLetsNobodyInButAnswers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	host := nsOf(fmt.Sprintf("redoubt-test-host-%d", os.Getpid()))
+	if err := netns.Create(host); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := netns.Delete(host); err != nil {
+			t.Error(err)
+		}
+	})
+	onHost := func(f func() error) {
+		t.Helper()
+		if err := netns.Do(host, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	onHost(func() error { return writeSysctl("net/ipv4/ip_forward", "1") })
+	id := func(name string) string { return fmt.Sprintf("redoubt-test-%s-%d", name, os.Getpid()) }
+	links := map[string]Link{}
+	for _, name := range []string{"a", "b"} {
+		t.Cleanup(func() { onHost(func() error { return Teardown(id(name), nsOf(id(name))) }) })
+		onHost(func() (err error) {
+			links[name], err = Setup(id(name), nsOf(id(name)), pods)
+			return err
+		})
+	}
+	inside, err := netns.Listen(nsOf(id("b")), "tcp", net.JoinHostPort(links["b"].NodeIP.String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inside.Close()
+	reach := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		c, err := netns.Dial(ctx, nsOf(id("a")), "tcp", inside.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	if err := reach(); err == nil {
+		t.Error("an instance reaches another")
+	}
+	// The control: without b's rules it does, and a's rules let the answers in.
+	onHost(func() error {
+		return nft.Apply(t.Context(), fmt.Sprintf("delete chain inet %s forward", id("b")))
+	})
+	if err := reach(); err != nil {
+		t.Errorf("answers do not arrive: %v", err)
 	}
 }
 

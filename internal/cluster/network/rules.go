@@ -31,7 +31,9 @@ table inet redoubt {
 }
 
 // hostRules let the instance out through the host, and keep it from the host
-// itself: what listens on any of the host's addresses is not for pods.
+// itself: what listens on any of the host's addresses is not for pods. Nothing
+// is let in through the host but answers: the machine's neighbours and other
+// instances would have a way to the gateway that nobody judges.
 func hostRules(id string, link Link) string {
 	return fmt.Sprintf(`
 add table inet %[1]s
@@ -46,6 +48,11 @@ table inet %[1]s {
 		iifname %[2]q ct state established,related accept
 		iifname %[2]q meta l4proto icmp accept
 		iifname %[2]q reject
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		oifname %[2]q ct state established,related accept
+		oifname %[2]q drop
 	}
 }
 `, id, hostLinkName(id), link.Prefix)
