@@ -70,6 +70,10 @@ func Up(ctx context.Context, inst instance.Instance, opts Options, out io.Writer
 	}
 	defer unlock()
 	b := &boot{inst: inst, opts: opts, engine: engine, out: out}
+	// From here on others find it, and see that it is not ready.
+	if err := errors.Join(becomeSupervisor(inst), inst.SaveState(b.state())); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err = b.run(ctx, cancel)

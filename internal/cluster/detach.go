@@ -17,13 +17,15 @@ import (
 // out, and returns once it is ready or has failed. An instance that runs is
 // ready.
 func Detach(ctx context.Context, inst instance.Instance, opts Options, out io.Writer, ready func(instance.State)) error {
-	if unlock, err := lock(inst); err == nil {
-		unlock()
-	} else if errors.Is(err, ErrRunning) {
-		return alreadyRunning(ctx, inst, opts.Wait, out, ready)
-	} else {
+	unlock, err := lock(inst)
+	if errors.Is(err, ErrRunning) {
+		fmt.Fprintf(out, "Instance %q runs already\n", inst.Name)
+		unlock, err = alreadyRunning(ctx, inst, opts.Wait, ready)
+	}
+	if err != nil || unlock == nil {
 		return err
 	}
+	unlock()
 	if err := os.MkdirAll(inst.LogDir(), 0o700); err != nil {
 		return fmt.Errorf("make log folder: %w", err)
 	}
@@ -51,23 +53,27 @@ func Detach(ctx context.Context, inst instance.Instance, opts Options, out io.Wr
 }
 
 // alreadyRunning waits for whoever boots the instance, which may have begun
-// just now.
-func alreadyRunning(ctx context.Context, inst instance.Instance, wait time.Duration, out io.Writer, ready func(instance.State)) error {
-	fmt.Fprintf(out, "Instance %q runs already\n", inst.Name)
+// just now, or ends it. It takes the lock of one that has ended.
+func alreadyRunning(ctx context.Context, inst instance.Instance, wait time.Duration, ready func(instance.State)) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	var state instance.State
-	err := poll(ctx, func() (err error) {
+	err = poll(ctx, func() (err error) {
+		if unlock, err = lock(inst); !errors.Is(err, ErrRunning) {
+			return err
+		}
 		if state, err = inst.LoadState(); err == nil && !state.Ready {
-			err = errors.New("it is still booting")
+			err = errors.New("it is still booting, or ending")
 		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the instance: %w", err)
+		return nil, fmt.Errorf("wait for the instance: %w", err)
 	}
-	ready(state)
-	return nil
+	if unlock == nil {
+		ready(state)
+	}
+	return unlock, nil
 }
 
 // detached is this program again, in the foreground of a session of its own.

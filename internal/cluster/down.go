@@ -46,34 +46,42 @@ func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
 }
 
 // endSupervisor asks the supervisor to end the instance, by force when it does
-// not, and takes over its lock.
+// not, and takes over its lock. Another process that is ending the instance
+// holds the lock too, and is waited for.
 func endSupervisor(ctx context.Context, inst instance.Instance) (unlock func(), err error) {
-	state, err := inst.LoadState()
-	if err != nil {
-		return nil, err
-	}
-	if err := wake(inst, state.SupervisorPID); err != nil {
-		return nil, err
-	}
-	gone := func(ctx context.Context) error {
-		return poll(ctx, func() error {
-			unlock, err = lock(inst)
-			return err
-		})
-	}
 	asked, cancel := context.WithTimeout(ctx, stopLimit/2)
 	defer cancel()
-	if askToStop(asked, inst, state.SupervisorPID) == nil && gone(asked) == nil {
+	told := false
+	err = poll(asked, func() (err error) {
+		if unlock, err = lock(inst); err == nil || told {
+			return err
+		}
+		supervisor := supervisorOf(inst)
+		if err := wake(inst, supervisor); err != nil {
+			return err
+		}
+		told = askToStop(asked, inst, supervisor) == nil
+		return err
+	})
+	if err == nil {
 		return unlock, nil
 	}
 	// Whoever asked no longer waits; that is no reason to use force.
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("instance %q has not ended yet: %w", inst.Name, err)
 	}
-	if err := unix.Kill(state.SupervisorPID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	supervisor := supervisorOf(inst)
+	if supervisor == 0 {
+		return nil, err
+	}
+	if err := unix.Kill(supervisor, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return nil, fmt.Errorf("kill the supervisor: %w", err)
 	}
-	return unlock, gone(ctx)
+	err = poll(ctx, func() (err error) {
+		unlock, err = lock(inst)
+		return err
+	})
+	return unlock, err
 }
 
 // wake lets what somebody has stopped or frozen run again: it would neither
@@ -88,14 +96,17 @@ func wake(inst instance.Instance, supervisor int) error {
 	if err != nil {
 		return err
 	}
-	for _, pid := range append(pids, supervisor) {
+	if supervisor != 0 { // which would be this process's own group
+		pids = append(pids, supervisor)
+	}
+	for _, pid := range pids {
 		_ = unix.Kill(pid, unix.SIGCONT) // one that has ended needs no waking
 	}
 	return nil
 }
 
 // askToStop tells the supervisor through its socket, or by a signal where it
-// does not answer.
+// does not answer and is known.
 func askToStop(ctx context.Context, inst instance.Instance, supervisor int) error {
 	asked, cancel := context.WithTimeout(ctx, processGrace)
 	defer cancel()
@@ -103,12 +114,16 @@ func askToStop(ctx context.Context, inst instance.Instance, supervisor int) erro
 	if err == nil {
 		return resp.Body.Close()
 	}
+	if supervisor == 0 {
+		return err
+	}
 	return unix.Kill(supervisor, unix.SIGTERM)
 }
 
 // end stops what this supervisor started: first what would start pods again,
 // then the pods, then the rest.
 func (b *boot) end() error {
+	_ = b.inst.SaveState(b.state()) // not ready; a full disk must not keep it from ending
 	b.closeListeners()
 	if b.supervisor != nil {
 		fmt.Fprintln(b.out, "Stopping pods and processes")

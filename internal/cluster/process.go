@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -12,13 +13,35 @@ import (
 	"redoubt.dev/redoubt/internal/instance"
 )
 
-// lock makes this process the instance's only supervisor until unlock, or
-// until it dies.
+// lock keeps every other process from the instance until unlock, or until this
+// one dies.
 func lock(inst instance.Instance) (unlock func(), err error) {
 	if state, err := inst.LoadState(); err == nil && state.DataDir != inst.DataDir {
 		return nil, fmt.Errorf("instance %q was booted with --data-dir %s, not %s; use that folder, another --name, or end it with: redoubt down --name %s",
 			inst.Name, state.DataDir, inst.DataDir, inst.Name)
 	}
+	for {
+		f, err := openLock(inst)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			_ = f.Close()
+			return nil, fmt.Errorf("instance %q is %w; see: redoubt status --name %s", inst.Name, ErrRunning, inst.Name)
+		}
+		if !isAt(f, inst.Run("lock")) { // who held it has removed it in between
+			_ = f.Close()
+			continue
+		}
+		// Who held it last is not who holds it now.
+		if err := f.Truncate(0); err != nil {
+			return nil, errors.Join(fmt.Errorf("lock instance: %w", err), f.Close())
+		}
+		return func() { _ = f.Close() }, nil
+	}
+}
+
+func openLock(inst instance.Instance) (*os.File, error) {
 	if err := os.MkdirAll(inst.RunDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make run folder (booting the platform needs root): %w", err)
 	}
@@ -26,11 +49,38 @@ func lock(inst instance.Instance) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock instance: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("instance %q is %w; see: redoubt status --name %s", inst.Name, ErrRunning, inst.Name)
+	return f, nil
+}
+
+// isAt says whether an open file is still the one at path.
+func isAt(f *os.File, path string) bool {
+	ours, err1 := f.Stat()
+	there, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(ours, there)
+}
+
+// becomeSupervisor says in the lock, which this process holds, that it is the
+// one to tell when the instance is to end. The state does not say that: it
+// outlives a supervisor that is killed.
+func becomeSupervisor(inst instance.Instance) error {
+	if err := os.WriteFile(inst.Run("lock"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		return fmt.Errorf("lock instance: %w", err)
 	}
-	return func() { _ = f.Close() }, nil
+	return nil
+}
+
+// supervisorOf is the process of whoever holds the lock and runs the instance,
+// or 0.
+func supervisorOf(inst instance.Instance) int {
+	data, err := os.ReadFile(inst.Run("lock"))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(string(data))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
 }
 
 // stopLeftovers ends what a killed supervisor left: with few exceptions its
