@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"strconv"
 	"time"
@@ -41,6 +42,7 @@ func (p *Pool) Prepare(rev *serving.Revision) {
 			delete(p.gifts, uid)
 		}
 	}
+	maps.DeleteFunc(p.unfit, func(_ types.UID, at time.Time) bool { return time.Since(at) > rest })
 	if p.gifts[rev.UID] != nil {
 		return
 	}
@@ -73,6 +75,9 @@ func (p *Pool) prepared(ctx context.Context, rev *serving.Revision) (*corev1.Pod
 // give gives the function of rev to a spare and returns it, nil where there is
 // none. pod is how a new instance of rev would be.
 func (p *Pool) give(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (*corev1.Pod, error) {
+	if p.rests(rev) {
+		return nil, nil
+	}
 	var fn kubeless.Function
 	if err := p.client.Get(ctx, client.ObjectKey{Namespace: rev.Namespace, Name: rev.Labels[serving.ServiceLabel]}, &fn); err != nil {
 		return nil, client.IgnoreNotFound(err)
@@ -90,6 +95,13 @@ func (p *Pool) give(ctx context.Context, rev *serving.Revision, pod *corev1.Pod)
 	if err != nil {
 		return nil, err
 	}
+	return p.offer(ctx, rev, all, order)
+}
+
+// offer sends the order to the first of the spares that takes it. One that fails is
+// the last for a while: whatever the function does to it, as to take long to load,
+// it would do to them all.
+func (p *Pool) offer(ctx context.Context, rev *serving.Revision, all []corev1.Pod, order runtimes.Order) (*corev1.Pod, error) {
 	for _, spare := range all {
 		if !p.usable(&spare) || !kube.PodIs(&spare, corev1.PodReady) || !p.claim(&spare) {
 			continue
@@ -101,11 +113,20 @@ func (p *Pool) give(ctx context.Context, rev *serving.Revision, pod *corev1.Pod)
 		if errors.Is(err, runtimes.ErrTaken) {
 			continue
 		}
-		if err := p.giveUp(ctx, &spare, err); err != nil {
-			return nil, err
-		}
+		p.mu.Lock()
+		p.unfit[rev.UID] = time.Now()
+		p.mu.Unlock()
+		return nil, p.giveUp(ctx, &spare, err)
 	}
 	return nil, nil
+}
+
+// rests says whether a spare has failed of late to become an instance of rev.
+func (p *Pool) rests(rev *serving.Revision) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at, ok := p.unfit[rev.UID]
+	return ok && time.Since(at) < rest
 }
 
 // claim says whether a spare has had no order. The cache may not know yet of one

@@ -55,6 +55,7 @@ type Pool struct {
 	mu      sync.Mutex
 	gifts   map[types.UID]*gift     // by revision; guarded by mu
 	ordered map[types.UID]time.Time // spares that were sent an order, and when; guarded by mu
+	unfit   map[types.UID]time.Time // revisions that a spare has failed, and when; guarded by mu
 }
 
 // Add registers the controller that keeps the pools' sizes, and returns them.
@@ -66,7 +67,7 @@ func Add(mgr ctrl.Manager) (*Pool, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), cached: cached, key: make([]byte, 32),
-		ctx: ctx, gifts: map[types.UID]*gift{}, ordered: map[types.UID]time.Time{},
+		ctx: ctx, gifts: map[types.UID]*gift{}, ordered: map[types.UID]time.Time{}, unfit: map[types.UID]time.Time{},
 	}
 	_, _ = rand.Read(p.key) // it never fails
 	err = mgr.Add(manager.RunnableFunc(func(running context.Context) error {

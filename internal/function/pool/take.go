@@ -16,6 +16,9 @@ import (
 // given up, and an instance is made as if there had been none.
 const patience = 5 * time.Second
 
+// rest is for how long a revision gets no spare after one has failed it.
+const rest = 10 * time.Minute
+
 // Take makes a spare an instance of rev. It first has the function, and then its
 // labels, so that no request reaches it before.
 func (p *Pool) Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod) (name string, err error) {
