@@ -18,6 +18,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -123,7 +124,11 @@ func (p *Pool) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, er
 			d.size--
 			continue
 		}
-		if err := p.client.Delete(ctx, &spare); client.IgnoreNotFound(err) != nil {
+		// Who has become an instance since it was listed is none of these.
+		as := client.Preconditions{UID: &spare.UID, ResourceVersion: &spare.ResourceVersion}
+		if err := p.client.Delete(ctx, &spare, as); apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: pause}, nil
+		} else if client.IgnoreNotFound(err) != nil {
 			return ctrl.Result{}, fmt.Errorf("delete spare %s: %w", spare.Name, err)
 		}
 	}

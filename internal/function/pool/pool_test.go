@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,20 +12,35 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/runtimes"
 )
 
-// cluster is an API server that knows of deletions alone.
+// cluster is an API server with pods that nobody wants.
 type cluster struct {
 	client.Client
+	pods    []corev1.Pod
+	changed string // the name of one that is another by now
 	deleted []string
 }
 
-func (c *cluster) Delete(_ context.Context, o client.Object, _ ...client.DeleteOption) error {
+func (c *cluster) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	if pods, ok := list.(*corev1.PodList); ok {
+		pods.Items = c.pods
+	}
+	return nil
+}
+
+func (c *cluster) Delete(_ context.Context, o client.Object, options ...client.DeleteOption) error {
+	of := (&client.DeleteOptions{}).ApplyOptions(options)
+	if o.GetName() == c.changed && of.Preconditions != nil && *of.Preconditions.ResourceVersion == o.GetResourceVersion() {
+		return apierrors.NewConflict(corev1.Resource("pods"), c.changed, errors.New("it has changed"))
+	}
 	c.deleted = append(c.deleted, o.GetName())
 	return nil
 }
@@ -72,5 +88,16 @@ func TestAFunctionFailsOneSpare(t *testing.T) {
 	}
 	if spare, err := p.give(t.Context(), rev, nil); spare != nil || err != nil || orders.Load() != 2 {
 		t.Errorf("the next instance: %v, %v, %d orders", spare, err, orders.Load())
+	}
+}
+
+// A spare that becomes an instance while its pool gets smaller stays.
+func TestASpareThatWasTakenStays(t *testing.T) {
+	p := &Pool{key: []byte("key"), ordered: map[types.UID]time.Time{}}
+	c := &cluster{pods: []corev1.Pod{ready(p, "spare", ""), ready(p, "taken", "")}, changed: "taken"}
+	p.client, p.live = c, c
+	result, err := p.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: "n"}})
+	if err != nil || result.RequeueAfter != pause || len(c.deleted) != 1 || c.deleted[0] != "spare" {
+		t.Errorf("%+v, %v, %q are deleted", result, err, c.deleted)
 	}
 }

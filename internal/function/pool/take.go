@@ -37,6 +37,9 @@ func (p *Pool) Take(ctx context.Context, rev *serving.Revision, pod *corev1.Pod)
 	if err := p.client.Patch(ctx, spare, client.MergeFrom(before)); err != nil {
 		return "", p.giveUp(ctx, spare, err)
 	}
+	if spare.DeletionTimestamp != nil {
+		return "", nil // its pool had become smaller before
+	}
 	return spare.Name, nil
 }
 
