@@ -16,8 +16,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/test/platform"
 )
 
@@ -75,6 +77,31 @@ func keepsToItsNamespace(t *testing.T, image string) {
 	}
 	if err := pod(own, map[string]string{kubeless.SpareLabel: "x"}); err == nil || !strings.Contains(err.Error(), "redoubt.dev/build and redoubt.dev/spare are on pods") {
 		t.Errorf("a pod that pretends to be spare: %v", err)
+	}
+}
+
+// The controllers make builds and spares, but no instance of a service that is one:
+// its labels are what its owner chose.
+func TestInstancesAreNoBuilds(t *testing.T) {
+	ns := namespace(t)
+	asController, asAdministrator := clientAs(t, "redoubt:controller"), clientAs(t, "")
+	for _, label := range []string{kubeless.BuildLabel, kubeless.BuildRuntimeLabel, kubeless.SpareLabel} {
+		pod := idle("runc")
+		submit := func(as kubernetes.Interface) error {
+			_, err := as.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		}
+		pod.Labels = map[string]string{label: "x"}
+		if err := submit(asController); err != nil {
+			t.Errorf("the controllers' pod with %s: %v", label, err)
+		}
+		if err := submit(asAdministrator); err == nil || !strings.Contains(err.Error(), "the controllers make these") {
+			t.Errorf("another pod with %s: %v", label, err)
+		}
+		pod.Labels[serving.RevisionUIDLabel] = "y"
+		if err := submit(asController); err == nil || !strings.Contains(err.Error(), "are not on instances of services") {
+			t.Errorf("an instance with %s: %v", label, err)
+		}
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"maps"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
 
@@ -78,6 +80,11 @@ func podLabels(rev *serving.Revision) map[string]string {
 	labels := map[string]string{}
 	maps.Copy(labels, rev.Labels)
 	delete(labels, serving.RoutingStateLabel)
+	// Nodes store what pods with these hand over, and spares are given functions:
+	// an instance is neither, whatever its template says.
+	maps.DeleteFunc(labels, func(label, _ string) bool {
+		return strings.HasPrefix(label, kubeless.BuildLabel) || label == kubeless.SpareLabel
+	})
 	labels[serving.RevisionLabel] = rev.Name
 	labels[serving.RevisionUIDLabel] = string(rev.UID)
 	labels["app"] = rev.Name

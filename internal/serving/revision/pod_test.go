@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
 
@@ -23,5 +24,18 @@ func TestListeningIsTheDefaultProbe(t *testing.T) {
 	rev.Spec.Containers[0].ReadinessProbe = &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/ready"}}
 	if c := container(rev, 0); c.StartupProbe != nil || c.ReadinessProbe == nil {
 		t.Errorf("a container with a readiness probe has %+v, %+v", c.StartupProbe, c.ReadinessProbe)
+	}
+}
+
+// The labels of a service's template make no pod one that the node stores
+// something of, or that is given functions.
+func TestInstancesAreNoBuildsAndNoSpares(t *testing.T) {
+	rev := &serving.Revision{}
+	rev.Labels = map[string]string{kubeless.BuildLabel: "a", kubeless.BuildRuntimeLabel: "b", kubeless.SpareLabel: "c", "color": "blue"}
+	pod := NewPod(rev)
+	for label := range rev.Labels {
+		if _, has := pod.Labels[label]; has != (label == "color") {
+			t.Errorf("the labels are %v: %s", pod.Labels, label)
+		}
 	}
 }
