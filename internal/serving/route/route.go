@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,9 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
@@ -48,7 +52,11 @@ func Add(mgr ctrl.Manager, opts Options) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Route{}).
 		Owns(&corev1.Service{}).
-		Watches(&serving.Configuration{}, handler.EnqueueRequestsFromMapFunc(r.routesOf)).
+		Watches(&serving.Configuration{}, handler.EnqueueRequestsFromMapFunc(r.routesWith(configurationOf))).
+		// Of a revision that is named, a route asks only whether it exists.
+		Watches(&serving.Revision{}, handler.EnqueueRequestsFromMapFunc(r.routesWith(revisionOf)), builder.WithPredicates(predicate.Funcs{
+			UpdateFunc: func(event.UpdateEvent) bool { return false },
+		})).
 		Complete(r)
 }
 
@@ -56,23 +64,25 @@ func Add(mgr ctrl.Manager, opts Options) error {
 // cluster: what is in the way is somebody else's, and not watched.
 const ingressPause = 30 * time.Second
 
-// routesOf finds the routes that follow a configuration.
-func (r *reconciler) routesOf(ctx context.Context, config client.Object) []reconcile.Request {
-	var routes serving.RouteList
-	// They are only read, and there may be many: no copies are made.
-	if err := r.client.List(ctx, &routes, client.InNamespace(config.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-		return nil
-	}
-	var requests []reconcile.Request
-	for _, route := range routes.Items {
-		for _, target := range route.Spec.Traffic {
-			if target.ConfigurationName == config.GetName() {
+func configurationOf(t *serving.TrafficTarget) string { return t.ConfigurationName }
+func revisionOf(t *serving.TrafficTarget) string      { return t.RevisionName }
+
+// routesWith finds the routes of which a target has an object's name.
+func (r *reconciler) routesWith(name func(*serving.TrafficTarget) string) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		var routes serving.RouteList
+		// They are only read, and there may be many: no copies are made.
+		if err := r.client.List(ctx, &routes, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+			return nil
+		}
+		var requests []reconcile.Request
+		for _, route := range routes.Items {
+			if slices.ContainsFunc(route.Spec.Traffic, func(t serving.TrafficTarget) bool { return name(&t) == o.GetName() }) {
 				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&route)})
-				break
 			}
 		}
+		return requests
 	}
-	return requests
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
