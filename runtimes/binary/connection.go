@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,8 +19,14 @@ import (
 // that, whose waking takes longer than all the rest.
 type connection struct {
 	*net.TCPConn
-	in *bufio.Reader
+	in    *bufio.Reader
+	since time.Time // when it was given back
 }
+
+// fresh is for how long a connection waits for another request. Servers close
+// theirs after seconds, and one that goes on after it was frozen does so while it
+// is sent the next request, of which nobody knows then whether it was handled.
+const fresh = time.Second
 
 // connections are those to one address that wait for another request.
 type connections struct {
@@ -36,7 +43,7 @@ func (all connections) take(ctx context.Context) (connection, error) {
 	for {
 		select {
 		case c := <-all.idle:
-			if c.waits() {
+			if time.Since(c.since) < fresh && c.waits() {
 				return c, nil
 			}
 			_ = c.Close()
@@ -47,12 +54,13 @@ func (all connections) take(ctx context.Context) (connection, error) {
 		if err != nil {
 			return connection{}, err
 		}
-		return connection{c.(*net.TCPConn), bufio.NewReader(c)}, nil
+		return connection{TCPConn: c.(*net.TCPConn), in: bufio.NewReader(c)}, nil
 	}
 }
 
 // give takes one back whose answer has been read.
 func (all connections) give(c connection) {
+	c.since = time.Now()
 	select {
 	case all.idle <- c:
 	default:
@@ -90,15 +98,13 @@ func (all connections) exchange(ctx context.Context, req *http.Request) (resp *h
 			_ = c.Close()
 		}
 	}()
-	if err := req.Write(c); err != nil {
-		return nil, nil, err
-	}
+	unread := req.Write(c) // who answers before it has read all may leave the rest
 	for resp == nil || resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
 		if resp, err = http.ReadResponse(c.in, req); err != nil {
-			return nil, nil, err
+			return nil, nil, cmp.Or(unread, err)
 		}
 	}
 	body, err = io.ReadAll(io.LimitReader(resp.Body, contract.MaxAnswer+1))
-	keeps = err == nil && !resp.Close && len(body) <= contract.MaxAnswer
+	keeps = err == nil && unread == nil && !resp.Close && len(body) <= contract.MaxAnswer
 	return resp, body, err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,8 +15,9 @@ import (
 	"redoubt.dev/redoubt/runtimes/contract"
 )
 
-// serving passes requests to a program that serves HTTP. One that ends, or
-// leaves a request unanswered for its time, is started anew by the next call.
+// serving passes requests to a program that serves HTTP. One that ends, no longer
+// listens, or leaves a request unanswered for its time, is started anew by the next
+// call.
 type serving struct {
 	file        string
 	connections connections
@@ -134,11 +136,23 @@ func (s *serving) Call(ctx context.Context, r *http.Request, body []byte) (contr
 	return contract.Answer{Status: resp.StatusCode, Header: header, Body: data}, nil
 }
 
-// failed ends a program that did not answer, unless the caller went away.
+// ending is how long a program that has ended may take to be known as such.
+const ending = 200 * time.Millisecond
+
+// failed ends a program that does not listen, or did not answer in time, unless the
+// caller went away. One that closes a connection goes on: it has other calls.
 func (s *serving) failed(ctx context.Context, gone chan struct{}, err error) error {
-	if ctx.Err() == context.Canceled {
+	var network *net.OpError
+	switch {
+	case ctx.Err() == context.Canceled:
 		return ctx.Err()
+	case ctx.Err() != nil, errors.As(err, &network) && network.Op == "dial":
+		s.end(gone)
 	}
-	s.end(gone)
-	return contract.Problemf(500, "the function's process ended without an answer: %v", err)
+	select {
+	case <-gone:
+		return contract.Problemf(500, "the function's process ended without an answer: %v", err)
+	case <-time.After(ending):
+		return contract.Problemf(500, "the function's process closed the connection without an answer: %v", err)
+	}
 }
