@@ -320,7 +320,11 @@ func TestNodeRoleSaysNothingElse(t *testing.T) {
 		{"frozen", pod, `{"status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`, true},
 		{"ready", pod, `{"status": {"conditions": [{"type": "Ready", "status": "False"}]}}`, false},
 		{"phase", pod, `{"status": {"phase": "Failed"}}`, false},
+		{"label", pod, `{"metadata": {"labels": {"color": "blue"}}}`, false},
+		{"annotation", pod, `{"metadata": {"annotations": {"color": "blue"}}}`, false},
+		{"finalizer", pod, `{"metadata": {"finalizers": ["example.org/never"]}}`, false},
 		{"no instance", other, `{"status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`, false},
+		{"made one", other, `{"metadata": {"labels": {"serving.knative.dev/revisionUID": "x"}}, "status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			patch := func(as kubernetes.Interface) error {
@@ -335,6 +339,37 @@ func TestNodeRoleSaysNothingElse(t *testing.T) {
 				t.Errorf("the administrator's write: %v", err)
 			}
 		})
+	}
+}
+
+// The node role may say of its node which sandboxes it offers, and nothing else.
+// As an administrator the same writes succeed.
+func TestNodeRoleLabelsWithItsOwn(t *testing.T) {
+	nodes, err := shared.Cluster.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) == 0 {
+		t.Fatalf("nodes: %v (%v)", nodes.Items, err)
+	}
+	asAdministrator, asNode := clientAs(t, ""), clientAs(t, "redoubt:node")
+	for patch, taken := range map[string]bool{
+		`{"metadata": {"labels": {"redoubt.node-restriction.kubernetes.io/example": "true"}}}`:     true,
+		`{"metadata": {"annotations": {"redoubt.dev/microvm-accelerator": "example"}}}`:            true,
+		`{"metadata": {"labels": {"example.org/disk": "fast"}}}`:                                   false,
+		`{"metadata": {"labels": {"kubernetes.io/hostname": null}}}`:                               false,
+		`{"metadata": {"annotations": {"example.org/disk": "fast"}}}`:                              false,
+		`{"metadata": {"finalizers": ["example.org/never"]}}`:                                      false,
+		`{"spec": {"unschedulable": true}}`:                                                        false,
+		`{"spec": {"taints": [{"key": "example.org/away", "value": "x", "effect": "NoExecute"}]}}`: false,
+	} {
+		send := func(as kubernetes.Interface) error {
+			_, err := as.CoreV1().Nodes().Patch(t.Context(), nodes.Items[0].Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		}
+		if err := send(asNode); (err == nil) != taken {
+			t.Errorf("%s from the node role: %v", patch, err)
+		}
+		if err := send(asAdministrator); err != nil {
+			t.Errorf("%s from the administrator: %v", patch, err)
+		}
 	}
 }
 
