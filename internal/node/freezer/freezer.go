@@ -41,6 +41,7 @@ type pod struct {
 	group  group // guarded by mu
 	frozen bool  // guarded by mu
 	gone   bool  // guarded by mu; it is being deleted
+	failed bool  // guarded by mu; it could not be thawed, and that is tried again
 }
 
 // Pods is what is known of the node's pods.
@@ -213,11 +214,15 @@ func (f *Freezer) freeze(ctx context.Context, uid string) error {
 	if p.frozen || p.gone || f.wanted(uid) {
 		return nil
 	}
-	if err := g.Freeze(ctx, func() bool { return f.wanted(uid) }); err != nil {
+	p.group = g
+	p.frozen, err = g.Freeze(ctx, func() bool { return f.wanted(uid) })
+	if p.frozen {
+		go f.known.Changed(uid)
+	}
+	if err != nil {
+		f.goOn(uid, p)
 		return fmt.Errorf("freeze: %w", err)
 	}
-	p.group, p.frozen = g, true
-	go f.known.Changed(uid)
 	return nil
 }
 
@@ -231,14 +236,37 @@ func (f *Freezer) thaw(uid string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	f.goOn(uid, p)
+}
+
+// goOn thaws a pod that is frozen, and tries again until it is; p.mu is held.
+func (f *Freezer) goOn(uid string, p *pod) {
 	if !p.frozen {
 		return
 	}
 	if err := p.group.Thaw(); err != nil {
-		slog.Error("thaw pod", "uid", uid, "error", err)
+		if !p.failed {
+			slog.Error("thaw pod", "uid", uid, "error", err)
+			p.failed = true
+			f.tryAgain(uid, p)
+		}
+		return
 	}
-	p.frozen = false
+	p.frozen, p.failed = false, false
 	go f.known.Changed(uid)
+}
+
+// tryAgain thaws, after a while, a pod that could not be thawed.
+func (f *Freezer) tryAgain(uid string, p *pod) {
+	const pause = 100 * time.Millisecond
+	time.AfterFunc(pause, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		f.goOn(uid, p)
+		if p.frozen && p.failed {
+			f.tryAgain(uid, p)
+		}
+	})
 }
 
 // thawAll lets every pod go on.

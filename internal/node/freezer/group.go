@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"redoubt.dev/redoubt/internal/node/groups"
 )
 
@@ -46,18 +48,28 @@ func (h hierarchy) group(dir string) group {
 }
 
 // Freeze returns once every process has stopped. It gives up, and thaws, when
-// they do not in time, or when wanted says that they are needed.
-func (g group) Freeze(ctx context.Context, wanted func() bool) error {
+// they do not in time, when wanted says that they are needed, or when nobody can
+// tell. Where they could not be thawed either, some may have stopped.
+func (g group) Freeze(ctx context.Context, wanted func() bool) (stopped bool, err error) {
 	if err := g.write(g.freeze); err != nil {
-		return err
+		return false, err
 	}
+	if err := g.stop(ctx, wanted); err != nil {
+		thawed := g.Thaw()
+		return thawed != nil, errors.Join(err, thawed)
+	}
+	return true, nil
+}
+
+// stop waits until every process that was told to has stopped.
+func (g group) stop(ctx context.Context, wanted func() bool) error {
 	for begin := time.Now(); ; {
 		done, err := g.Frozen()
 		if done || err != nil {
 			return err
 		}
 		if time.Since(begin) > freezeLimit || wanted() || ctx.Err() != nil {
-			return errors.Join(errors.New("its processes did not stop in time"), g.Thaw())
+			return errors.New("its processes did not stop in time")
 		}
 		time.Sleep(freezePause)
 		// Version 1 looks at its processes again when it is told again.
@@ -69,10 +81,11 @@ func (g group) Freeze(ctx context.Context, wanted func() bool) error {
 
 // Thaw lets the processes go on. A group that is gone has none.
 func (g group) Thaw() error {
-	if err := g.write(g.thaw); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := g.write(g.thaw)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func (g group) write(value string) error { return os.WriteFile(g.control, []byte(value), 0) }
