@@ -23,17 +23,23 @@ const (
 	maxReleased = 16 << 10
 	// answerLimit is how long a gateway may take to read an answer.
 	answerLimit = 5 * time.Second
+	// acceptPause is the time between two tries to take a gateway: what is short,
+	// as files are, may come back.
+	acceptPause = 100 * time.Millisecond
 )
 
 // gateway is one connection.
 type gateway struct{ released map[string]bool } // guarded by the freezer's mu
 
 // Serve takes gateways until ctx ends, and thaws everything then. It closes
-// the listener.
+// the listener. Where that is closed by somebody else, it ends the connections
+// and fails.
 func (f *Freezer) Serve(ctx context.Context, l net.Listener) error {
 	defer f.thawAll()
 	var connections sync.WaitGroup
 	defer connections.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	places := make(chan struct{}, maxGateways)
 	for {
@@ -41,8 +47,16 @@ func (f *Freezer) Serve(ctx context.Context, l net.Listener) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("accept gateways: %w", err)
+		}
+		if err != nil {
+			slog.Error("accept gateways", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
 		}
 		select {
 		case places <- struct{}{}:
