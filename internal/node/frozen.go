@@ -64,7 +64,10 @@ func newFreezing(ctx context.Context, cfg *rest.Config, client kubernetes.Interf
 		return nil, err
 	}
 	_, err = f.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { f.see(ctx, o.(*corev1.Pod)) },
+		AddFunc: func(o any) {
+			f.see(ctx, o.(*corev1.Pod))
+			f.freezer.Known(ctx, string(o.(*corev1.Pod).UID))
+		},
 		UpdateFunc: func(_, o any) { f.see(ctx, o.(*corev1.Pod)) },
 		DeleteFunc: func(o any) {
 			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {

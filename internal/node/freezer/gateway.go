@@ -140,6 +140,16 @@ func (f *Freezer) release(ctx context.Context, g *gateway, uid string) error {
 	return nil
 }
 
+// Known freezes a pod that has become known, if a gateway released it before.
+func (f *Freezer) Known(ctx context.Context, uid string) {
+	f.mu.Lock()
+	released := f.released(uid)
+	f.mu.Unlock()
+	if released {
+		go f.tryFreeze(ctx, uid)
+	}
+}
+
 func (f *Freezer) hold(g *gateway, uid string) {
 	f.mu.Lock()
 	delete(g.released, uid)

@@ -6,6 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -46,5 +49,36 @@ func TestServeOutlivesAFailedAccept(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("it goes on although nobody can connect to it")
+	}
+}
+
+// late knows a pod from some time on.
+type late struct {
+	nobody
+	known atomic.Bool
+}
+
+func (l *late) Instance(string) bool { return l.known.Load() }
+
+// TestReleasedBeforeKnown is a gateway's release of a pod that the API server
+// has not told of yet.
+func TestReleasedBeforeKnown(t *testing.T) {
+	const uid = "01234567-89ab-cdef-0123-456789abcdef"
+	pods := &late{}
+	f := &Freezer{groups: hierarchy{dir: t.TempDir(), v1: true}, known: pods, gateways: map[*gateway]struct{}{}, pods: map[string]*pod{}}
+	if err := os.Mkdir(filepath.Join(f.groups.dir, "pod"+uid), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g := f.connect()
+	g.released[uid] = true
+	if err := f.freeze(t.Context(), uid); !errors.Is(err, errNotInstance) {
+		t.Fatalf("the control: a pod that is not known: %v", err)
+	}
+	pods.known.Store(true)
+	f.Known(t.Context(), uid)
+	for deadline := time.Now().Add(30 * time.Second); !f.Frozen(uid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a pod that was released before it was known is never frozen")
+		}
 	}
 }
