@@ -119,6 +119,14 @@ func (f *freezing) run(ctx context.Context) error {
 	return f.freezer.Serve(ctx, f.listener)
 }
 
+// thaw lets an instance go on for good. Its next sandbox, if it gets one, starts
+// in the same control group, which must not be frozen then.
+func (f *freezing) thaw(uid string) {
+	if found, err := f.pods.GetIndexer().ByIndex(byUID, uid); err == nil && len(found) > 0 {
+		f.freezer.Enter(uid, freezer.Stop)
+	}
+}
+
 // mark makes a pod's condition say whether it is frozen.
 func (f *freezing) mark(ctx context.Context, uid string) error {
 	found, err := f.pods.GetIndexer().ByIndex(byUID, uid)

@@ -77,6 +77,7 @@ type role struct {
 	queue    workqueue.TypedRateLimitingInterface[string]
 	labelled atomic.Bool              // the labels have been right once
 	machines atomic.Pointer[machines] // nil until it is known
+	thaw     func(uid string)         // nil where no pod is ever frozen
 	guard    *guard.Guard             // nil where floors are not checked here
 	walls    *walls.Walls             // nil where they are not kept here
 	parts    sync.WaitGroup           // what runs beside the labels
@@ -127,6 +128,7 @@ func (r *role) freeze(ctx context.Context, fail context.CancelCauseFunc, cfg *re
 	if err != nil {
 		return fmt.Errorf("set up freezing: %w", err)
 	}
+	r.thaw = f.thaw
 	r.parts.Go(func() {
 		if err := f.run(ctx); err != nil {
 			fail(err)
@@ -140,7 +142,7 @@ func (r *role) keepFloors(ctx context.Context, fail context.CancelCauseFunc, cfg
 	if opts.NRI == "" {
 		return nil
 	}
-	g, err := guard.New(cfg, r.client, guard.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI})
+	g, err := guard.New(cfg, r.client, guard.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, Thaw: r.thaw})
 	if err != nil {
 		return fmt.Errorf("set up the guard of floors: %w", err)
 	}

@@ -138,6 +138,8 @@ const (
 	Forward Visit = "forward"
 	// Resize is that of the kubelet, which changes what the pod may use.
 	Resize Visit = "resize"
+	// Stop is that of the guard, which stops what is below its floor.
+	Stop Visit = "stop"
 )
 
 // Enter has a pod go on until Leave for the same reason, whatever gateways say.

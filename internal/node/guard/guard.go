@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/containerd/nri/pkg/api"
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,9 @@ type Options struct {
 	NodeName string
 	// NRI and CRI are the container runtime's sockets.
 	NRI, CRI string
+	// Thaw, where pods are frozen, lets one go on for good: nothing that is frozen
+	// ends.
+	Thaw func(uid string)
 }
 
 // reason is that of events at pods that are refused or stopped.
@@ -138,7 +142,7 @@ func (g *Guard) sweep(ctx context.Context, client runtime.RuntimeServiceClient) 
 	if err != nil {
 		return fmt.Errorf("list sandboxes: %w", err)
 	}
-	var errs []error
+	var all []*runtime.PodSandbox
 	for _, sandbox := range list.Items {
 		pod := sandbox.Metadata
 		verdict := g.facts.judge(ctx, pod.Namespace, sandbox.RuntimeHandler)
@@ -146,10 +150,30 @@ func (g *Guard) sweep(ctx context.Context, client runtime.RuntimeServiceClient) 
 			continue
 		}
 		g.tell(pod.Namespace, pod.Name, pod.Uid, "Stopped: "+verdict.why)
-		if _, err := client.StopPodSandbox(ctx, &runtime.StopPodSandboxRequest{PodSandboxId: sandbox.Id}); err != nil {
-			errs = append(errs, fmt.Errorf("stop pod %s/%s: %w", pod.Namespace, pod.Name, err))
-		}
+		all = append(all, sandbox)
 	}
+	return g.stop(ctx, client, all)
+}
+
+// stop stops sandboxes, all at once: none waits for one that does not end.
+func (g *Guard) stop(ctx context.Context, client runtime.RuntimeServiceClient, all []*runtime.PodSandbox) error {
+	const limit = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	errs := make([]error, len(all))
+	var stops sync.WaitGroup
+	for i, sandbox := range all {
+		stops.Go(func() {
+			pod := sandbox.Metadata
+			if g.opts.Thaw != nil {
+				g.opts.Thaw(pod.Uid)
+			}
+			if _, err := client.StopPodSandbox(ctx, &runtime.StopPodSandboxRequest{PodSandboxId: sandbox.Id}); err != nil {
+				errs[i] = fmt.Errorf("stop pod %s/%s: %w", pod.Namespace, pod.Name, err)
+			}
+		})
+	}
+	stops.Wait()
 	return errors.Join(errs...)
 }
 
