@@ -4,10 +4,10 @@
 // runtime really starts, and by the tenants' own specifications, not by what
 // admission was told of them.
 //
-// Through the Node Resource Interface (NRI) it is asked before a sandbox gets
-// its first container, and refuses; what runs already when a floor is raised,
-// or was started while nobody asked, it stops. Either way there is an event at
-// the pod. It is ready once the container runtime asks it; where that ends, it
+// Through the Node Resource Interface (NRI) it is asked when there is a sandbox
+// and before each of its containers, and refuses; what runs already when a floor
+// is raised, or was started while nobody asked, it stops. Either way there is an
+// event at the pod. It is ready once the container runtime asks it; where that ends, it
 // connects again and looks at everything anew.
 package guard
 
@@ -109,6 +109,23 @@ func (g *Guard) Synchronize(context.Context, []*api.PodSandbox, []*api.Container
 
 // RunPodSandbox refuses a sandbox that is not known to keep its floor.
 func (g *Guard) RunPodSandbox(ctx context.Context, pod *api.PodSandbox) error {
+	return g.admit(ctx, pod)
+}
+
+// CreateContainer refuses a container in a sandbox that is not known to keep its
+// floor: the floor may have been raised while the sandbox was made, or nobody
+// been asked about it.
+func (g *Guard) CreateContainer(ctx context.Context, pod *api.PodSandbox, _ *api.Container) (*api.ContainerAdjustment, []*api.ContainerUpdate, error) {
+	return nil, nil, g.admit(ctx, pod)
+}
+
+// patience is how long an answer may wait for the API server. The container
+// runtime goes on without one that takes more than two seconds.
+const patience = time.Second
+
+func (g *Guard) admit(ctx context.Context, pod *api.PodSandbox) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	verdict := g.facts.judge(ctx, pod.Namespace, pod.RuntimeHandler)
 	if verdict.result == keeps {
 		return nil
