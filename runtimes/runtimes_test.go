@@ -653,6 +653,32 @@ func (s server) checkMetrics(t *testing.T, calls, failures int) {
 	}
 }
 
+// A caller cannot make a server keep a count for each method that it invents.
+func TestInventedMethods(t *testing.T) {
+	for _, name := range []string{"java", "php"} { // the others refuse them, or count with Go
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, err := Get(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := start(t, r, sources[name], "run", patient)
+			req, err := http.NewRequest("INVENTED", s.url, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if text := s.get(t, "/metrics"); strings.Contains(text, "INVENTED") || !strings.Contains(text, `function_calls_total{method="OTHER"} 1`) {
+				t.Errorf("after a call with an invented method:\n%s", text)
+			}
+		})
+	}
+}
+
 // checkLog looks for the lines of calls, by their ids, with these statuses.
 func (s server) checkLog(t *testing.T, want map[string]float64) {
 	t.Helper()

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -17,14 +16,29 @@ type Counts interface {
 	Text() string
 }
 
+// methods are those that are counted by their names. Callers may invent others.
+var methods = [...]string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "OTHER"}
+
+// Methods are how many there are to count.
+const Methods = len(methods)
+
+// MethodAt is the number of a method, below Methods; all that have no name of
+// their own share the last.
+func MethodAt(method string) int {
+	if at := slices.Index(methods[:], method); at >= 0 {
+		return at
+	}
+	return Methods - 1
+}
+
 // Count is what is counted of one method.
 type Count struct {
 	Calls, Failures int64
 	Seconds         float64
 }
 
-// Metrics are counts by method in Kubeless's names.
-func Metrics(counts map[string]Count) string {
+// Metrics are counts, by MethodAt, in Kubeless's names.
+func Metrics(counts [Methods]Count) string {
 	var out strings.Builder
 	for _, m := range []struct {
 		name string
@@ -36,8 +50,10 @@ func Metrics(counts map[string]Count) string {
 		{"function_duration_seconds_count", func(c Count) any { return c.Calls }},
 	} {
 		fmt.Fprintf(&out, "# TYPE %s counter\n", m.name)
-		for _, method := range slices.Sorted(maps.Keys(counts)) {
-			fmt.Fprintf(&out, "%s{method=%q} %v\n", m.name, method, m.of(counts[method]))
+		for at, method := range methods {
+			if c := counts[at]; c.Calls > 0 {
+				fmt.Fprintf(&out, "%s{method=%q} %v\n", m.name, method, m.of(c))
+			}
 		}
 	}
 	return out.String()
@@ -46,22 +62,18 @@ func Metrics(counts map[string]Count) string {
 // counters are counts of this process alone.
 type counters struct {
 	mu    sync.Mutex
-	calls map[string]Count
+	calls [Methods]Count // guarded by mu; by MethodAt
 }
 
 func (c *counters) Record(method string, took time.Duration, failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.calls == nil {
-		c.calls = map[string]Count{}
-	}
-	of := c.calls[method]
+	of := &c.calls[MethodAt(method)]
 	of.Calls++
 	of.Seconds += took.Seconds()
 	if failed {
 		of.Failures++
 	}
-	c.calls[method] = of
 }
 
 func (c *counters) Text() string {

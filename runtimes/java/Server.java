@@ -557,10 +557,12 @@ public class Context {
 
 /** Counts calls by method, in Kubeless's names. */
 class Counters {
+    private static final Set<String> METHODS = Set.of("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS");
     private final Map<String, double[]> calls = new TreeMap<>();
 
     synchronized void record(String method, double seconds, boolean failed) {
-        double[] of = calls.computeIfAbsent(method, m -> new double[3]);
+        String name = METHODS.contains(method) ? method : "OTHER"; // callers may invent some
+        double[] of = calls.computeIfAbsent(name, m -> new double[3]);
         of[0]++;
         of[1] += failed ? 1 : 0;
         of[2] += seconds;

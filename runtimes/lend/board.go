@@ -11,7 +11,6 @@ package lend
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -36,9 +35,6 @@ const (
 	answers        // a call that is counted
 	sends          // the answer of a call
 )
-
-// methods are those that are counted by their names.
-var methods = []string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "OTHER"}
 
 // slot is what is said of one connection.
 type slot struct {
@@ -73,7 +69,7 @@ type count struct{ calls, failures, nanoseconds atomic.Int64 }
 // board is the memory that the server and the program see.
 type board struct {
 	slots  [most]slot
-	counts [8]count // by the index of methods
+	counts [contract.Methods]count // by contract.MethodAt
 }
 
 // newBoard makes a board and its file.
@@ -102,11 +98,7 @@ func openBoard(file *os.File) (*board, error) {
 
 // Record counts a call that is over.
 func (b *board) Record(method string, took time.Duration, failed bool) {
-	at := slices.Index(methods, method)
-	if at < 0 {
-		at = len(methods) - 1
-	}
-	of := &b.counts[at]
+	of := &b.counts[contract.MethodAt(method)]
 	of.calls.Add(1)
 	of.nanoseconds.Add(int64(took))
 	if failed {
@@ -116,12 +108,10 @@ func (b *board) Record(method string, took time.Duration, failed bool) {
 
 // Text has the counts in Kubeless's names.
 func (b *board) Text() string {
-	all := map[string]contract.Count{}
-	for at, method := range methods {
+	var all [contract.Methods]contract.Count
+	for at := range b.counts {
 		of := &b.counts[at]
-		if n := of.calls.Load(); n > 0 {
-			all[method] = contract.Count{Calls: n, Failures: of.failures.Load(), Seconds: time.Duration(of.nanoseconds.Load()).Seconds()}
-		}
+		all[at] = contract.Count{Calls: of.calls.Load(), Failures: of.failures.Load(), Seconds: time.Duration(of.nanoseconds.Load()).Seconds()}
 	}
 	return contract.Metrics(all)
 }

@@ -410,10 +410,12 @@ final class Request
 /** Counts calls by method, in Kubeless's names. */
 final class Counters
 {
+    private const METHODS = ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS'];
     private array $calls = [];
 
     public function record(string $method, float $seconds, bool $failed): void
     {
+        $method = in_array($method, self::METHODS, true) ? $method : 'OTHER'; // callers may invent some
         $of = $this->calls[$method] ?? [0, 0, 0.0];
         $this->calls[$method] = [$of[0] + 1, $of[1] + (int) $failed, $of[2] + $seconds];
     }
