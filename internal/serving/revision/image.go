@@ -29,7 +29,7 @@ func pinned(c corev1.Container, known []serving.ContainerStatus) (string, corev1
 		return c.Image, c.ImagePullPolicy
 	}
 	for _, status := range known {
-		if status.Name == c.Name && status.ImageDigest != "" {
+		if status.Name == c.Name && strings.Contains(status.ImageDigest, "@") {
 			return status.ImageDigest, c.ImagePullPolicy
 		}
 	}
@@ -59,8 +59,12 @@ func digests(statuses []corev1.ContainerStatus) []serving.ContainerStatus {
 			return nil
 		}
 		digest := c.ImageID
-		if !strings.Contains(digest, "@") {
+		switch {
+		case strings.Contains(digest, "@"):
+		case isLocal(c.Image):
 			digest = repository(c.Image) + "@" + digest // an image that was loaded has an id alone
+		default:
+			digest = c.Image // so has this, and no registry knows the id
 		}
 		found = append(found, serving.ContainerStatus{Name: c.Name, ImageDigest: digest})
 	}

@@ -22,6 +22,7 @@ func TestPinned(t *testing.T) {
 		{"first instance", "busybox:1", "", nil, "busybox:1", ""},
 		{"later instance", "busybox:1", corev1.PullAlways, known, digest, corev1.PullAlways},
 		{"another container", "busybox:1", "", []serving.ContainerStatus{{Name: "other", ImageDigest: digest}}, "busybox:1", ""},
+		{"loaded", "my/app:1", "", []serving.ContainerStatus{{Name: "user-container", ImageDigest: "docker.io/my/app:1"}}, "my/app:1", ""},
 		{"local", "localhost/hello:latest", "", known, "localhost/hello:latest", corev1.PullIfNotPresent},
 		{"local with a policy", "localhost/hello:latest", corev1.PullNever, known, "localhost/hello:latest", corev1.PullNever},
 		{"registry on this machine", "localhost:5000/hello", "", nil, "localhost:5000/hello", ""},
@@ -52,6 +53,15 @@ func TestResolveWaitsForAllContainers(t *testing.T) {
 	got := rev.Status.ContainerStatuses
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// An image that was loaded under the name of one in a registry has an id that the
+// registry does not know.
+func TestResolveALoadedImage(t *testing.T) {
+	got := digests([]corev1.ContainerStatus{{Name: "a", Image: "docker.io/my/app:1", ImageID: "sha256:01"}})
+	if len(got) != 1 || got[0].ImageDigest != "docker.io/my/app:1" {
+		t.Errorf("got %v", got)
 	}
 }
 
