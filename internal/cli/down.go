@@ -32,18 +32,7 @@ was; --purge removes the data too.`,
 					return err
 				}
 			}
-			if err := cluster.Down(cmd.Context(), inst, cmd.ErrOrStderr()); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "Instance %q is down\n", inst.Name)
-			if !purge {
-				return nil
-			}
-			if err := cluster.Purge(inst); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "Removed %s\n", inst.DataDir)
-			return nil
+			return cluster.Down(cmd.Context(), inst, purge, cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().BoolVar(&purge, "purge", false, "also remove the instance's data")

@@ -69,6 +69,9 @@ func Up(ctx context.Context, inst instance.Instance, opts Options, out io.Writer
 		return err
 	}
 	defer unlock()
+	if err := claim(inst); err != nil {
+		return err
+	}
 	b := &boot{inst: inst, opts: opts, engine: engine, out: out}
 	// From here on others find it, and see that it is not ready.
 	if err := errors.Join(becomeSupervisor(inst), inst.SaveState(b.state())); err != nil {
@@ -151,16 +154,29 @@ func (b *boot) setUpNetwork() (err error) {
 	if err := b.stopLeftovers(); err != nil {
 		return err
 	}
-	if err := network.RememberSysctls(instance.SysctlFile()); err != nil {
-		return err
-	}
-	if b.link, err = network.Setup(b.inst.ID(), b.inst.NetNS(), b.opts.PodRange); err != nil {
+	if err := b.join(); err != nil {
 		return err
 	}
 	if err := b.wall(); err != nil {
 		return err
 	}
 	b.supervisor, err = supervise.New(b.inst.NetNS(), b.inst.LogDir(), b.group)
+	return err
+}
+
+// join changes what instances share: the kernel's settings, and the addresses
+// of links. By now the state is there, by which who ends another instance sees
+// that this one needs the settings.
+func (b *boot) join() error {
+	unlock, err := lockMachine()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := network.RememberSysctls(instance.SysctlFile()); err != nil {
+		return err
+	}
+	b.link, err = network.Setup(b.inst.ID(), b.inst.NetNS(), b.opts.PodRange)
 	return err
 }
 

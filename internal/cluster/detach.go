@@ -25,7 +25,11 @@ func Detach(ctx context.Context, inst instance.Instance, opts Options, out io.Wr
 	if err != nil || unlock == nil {
 		return err
 	}
+	err = claim(inst)
 	unlock()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(inst.LogDir(), 0o700); err != nil {
 		return fmt.Errorf("make log folder: %w", err)
 	}

@@ -28,9 +28,9 @@ const (
 )
 
 // Down ends the instance, whoever runs it and whatever state it is in, and
-// leaves nothing of it on the machine but its data. What it does is named on
-// out. Ending what does not run is no error.
-func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
+// leaves nothing of it on the machine but its data, or not even that. What it
+// does is named on out. Ending what does not run is no error.
+func Down(ctx context.Context, inst instance.Instance, removeData bool, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
 	unlock, err := lock(inst)
@@ -42,7 +42,19 @@ func Down(ctx context.Context, inst instance.Instance, out io.Writer) error {
 		return err
 	}
 	defer unlock()
-	return cleanUp(inst)
+	if err := tearDown(inst); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Instance %q is down\n", inst.Name)
+	if !removeData {
+		return forget(inst)
+	}
+	// The lock goes with the run folder, and so does that last.
+	if err := purge(inst); err != nil {
+		return errors.Join(err, forget(inst))
+	}
+	fmt.Fprintf(out, "Removed %s\n", inst.DataDir)
+	return forget(inst)
 }
 
 // endSupervisor asks the supervisor to end the instance, by force when it does
@@ -149,6 +161,15 @@ func (b *boot) stopPods() {
 // cleanUp removes everything of the instance that is not data. Each part is
 // tried whatever became of the others.
 func cleanUp(inst instance.Instance) error {
+	if err := tearDown(inst); err != nil {
+		return err
+	}
+	return forget(inst)
+}
+
+// tearDown ends what runs of the instance, and takes its mounts and its network
+// away.
+func tearDown(inst instance.Instance) error {
 	errs := []error{endProcesses(inst)}
 	errs = append(errs,
 		unmountBelow(inst.RunDir()),
@@ -157,9 +178,17 @@ func cleanUp(inst instance.Instance) error {
 		unmountBelow(inst.Data("containerd")),
 		network.Teardown(inst.ID(), inst.NetNS()),
 	)
-	if err := errors.Join(errs...); err != nil {
+	return errors.Join(errs...)
+}
+
+// forget removes the run folder, with the lock, and what instances share when
+// this was the last.
+func forget(inst instance.Instance) error {
+	unlock, err := lockMachine()
+	if err != nil {
 		return err
 	}
+	defer unlock()
 	if err := removeRunDir(inst); err != nil {
 		return err
 	}
@@ -190,16 +219,4 @@ func removeRunDir(inst instance.Instance) error {
 		return err
 	}
 	return os.RemoveAll(inst.RunDir())
-}
-
-// Purge removes the data of an instance that is down. It refuses to cross a
-// mount that somebody else made below the data folder.
-func Purge(inst instance.Instance) error {
-	if err := mustNotHoldMounts(inst.DataDir); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(inst.DataDir); err != nil {
-		return fmt.Errorf("remove data: %w", err)
-	}
-	return nil
 }

@@ -16,9 +16,12 @@ import (
 // lock keeps every other process from the instance until unlock, or until this
 // one dies.
 func lock(inst instance.Instance) (unlock func(), err error) {
-	if state, err := inst.LoadState(); err == nil && state.DataDir != inst.DataDir {
+	if state, err := inst.LoadState(); err == nil && !sameFolder(inst, state.DataDir) {
 		return nil, fmt.Errorf("instance %q was booted with --data-dir %s, not %s; use that folder, another --name, or end it with: redoubt down --name %s",
 			inst.Name, state.DataDir, inst.DataDir, inst.Name)
+	}
+	if err := checkOwner(inst); err != nil {
+		return nil, err
 	}
 	for {
 		f, err := openLock(inst)
@@ -41,6 +44,13 @@ func lock(inst instance.Instance) (unlock func(), err error) {
 	}
 }
 
+// sameFolder says whether dir, which may have links in it, is the instance's
+// data folder.
+func sameFolder(inst instance.Instance, dir string) bool {
+	other, err := instance.New(inst.Name, dir)
+	return err == nil && other.DataDir == inst.DataDir
+}
+
 func openLock(inst instance.Instance) (*os.File, error) {
 	if err := os.MkdirAll(inst.RunDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make run folder (booting the platform needs root): %w", err)
@@ -50,6 +60,26 @@ func openLock(inst instance.Instance) (*os.File, error) {
 		return nil, fmt.Errorf("lock instance: %w", err)
 	}
 	return f, nil
+}
+
+// lockMachine keeps other instances from what all of them share, such as the
+// kernel's settings, until unlock. Nobody holds it for long.
+func lockMachine() (unlock func(), err error) {
+	const limit, pause = 30 * time.Second, 10 * time.Millisecond
+	f, err := os.OpenFile(instance.MachineLock(), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock what instances share: %w", err)
+	}
+	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if time.Now().After(deadline) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock what instances share, %s, within %v: %w", f.Name(), limit, err)
+		}
+	}
 }
 
 // isAt says whether an open file is still the one at path.

@@ -29,7 +29,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$`)
 type Instance struct {
 	// Name is a DNS label of at most 32 characters, unique on the machine.
 	Name string
-	// DataDir is absolute and holds what survives a reboot: certificates,
+	// DataDir is absolute, has no symbolic links, and holds what survives a reboot: certificates,
 	// etcd, images, logs.
 	DataDir string
 }
@@ -44,13 +44,32 @@ func New(name, dataDir string) (Instance, error) {
 		return Instance{}, fmt.Errorf("--name %q is not a name for an instance: use at most 32 lower-case letters, digits and inner hyphens", name)
 	}
 	if dataDir == "" {
-		dataDir = filepath.Join(dataRoot, name)
+		return Instance{Name: name, DataDir: DefaultDataDir(name)}, nil
 	}
 	abs, err := filepath.Abs(dataDir)
 	if err != nil {
 		return Instance{}, fmt.Errorf("--data-dir %q: %w", dataDir, err)
 	}
-	return Instance{Name: name, DataDir: abs}, nil
+	return Instance{Name: name, DataDir: followLinks(abs)}, nil
+}
+
+// DefaultDataDir is where the instance of that name keeps its data unless told
+// otherwise.
+func DefaultDataDir(name string) string { return followLinks(filepath.Join(dataRoot, name)) }
+
+// followLinks is the path without symbolic links, as the kernel lists mounts.
+// Of what does not exist yet there are none.
+func followLinks(path string) string {
+	dir, rest := path, ""
+	for {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return path
+		}
+		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
+	}
 }
 
 // ID names the instance's network namespace, cgroup and nft table.
@@ -76,6 +95,9 @@ func (i Instance) Run(elem ...string) string {
 // SysctlFile remembers what the machine's kernel settings were before its
 // first instance; all instances share it.
 func SysctlFile() string { return filepath.Join(runRoot, "sysctls.json") }
+
+// MachineLock is held by whoever changes what all instances share.
+func MachineLock() string { return runRoot + ".lock" }
 
 // Kubeconfig is the administrator's kubeconfig, for use from the host.
 func (i Instance) Kubeconfig() string { return i.Data("kubeconfig") }
