@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -38,8 +39,9 @@ var kinds = map[byte]error{
 	unavailable:        errdefs.ErrUnavailable,
 }
 
-// maxStreams is how many streams a session has: a guest that leaves its end of them
-// open holds up to 256 KiB of the host's memory with each.
+// maxStreams is how many streams that the host has closed a guest may leave open
+// at its end: each holds up to 256 KiB of the host's memory. What the host holds
+// itself is for those to limit who open it.
 const maxStreams = 512
 
 // maxErrorText is what the host shows of a guest's error, in bytes.
@@ -65,7 +67,7 @@ func (s *Session) Open(ctx context.Context, m Method, request, reply message) (S
 	if len(body) > MaxRequest {
 		return nil, fmt.Errorf("%s: %w: request of %d bytes: the limit is %d", m, errdefs.ErrInvalidArgument, len(body), MaxRequest)
 	}
-	if s.mux.NumStreams() >= maxStreams {
+	if s.mux.NumStreams()-int(s.held.Load()) >= maxStreams {
 		_ = s.Close()
 		return nil, fmt.Errorf("%s: %w: the guest has left %d streams open", m, errdefs.ErrUnavailable, maxStreams)
 	}
@@ -74,13 +76,15 @@ func (s *Session) Open(ctx context.Context, m Method, request, reply message) (S
 		return nil, fmt.Errorf("%s: %w: %w", m, errdefs.ErrUnavailable, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = mux.SetDeadline(time.Unix(0, 1)) })
-	stream := &stream{Stream: mux, reader: bufio.NewReaderSize(mux, 4<<10)}
+	s.held.Add(1)
+	release := sync.OnceFunc(func() { s.held.Add(-1) })
+	stream := &stream{Stream: mux, reader: bufio.NewReaderSize(mux, 4<<10), release: release}
 	err = stream.exchange(byte(m), body, reply)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		_ = mux.Close()
+		_ = stream.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -100,10 +104,16 @@ type Stream interface {
 // stream keeps what was read beyond the answer.
 type stream struct {
 	*yamux.Stream
-	reader *bufio.Reader
+	reader  *bufio.Reader
+	release func() // the stream is the host's no more
 }
 
 func (s *stream) Read(p []byte) (int, error) { return s.reader.Read(p) }
+
+func (s *stream) Close() error {
+	defer s.release()
+	return s.Stream.Close()
+}
 
 // CloseWrite is what yamux's Close does: it ends one direction.
 func (s *stream) CloseWrite() error { return s.Stream.Close() }

@@ -25,6 +25,7 @@ import (
 	"io"
 	"log"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -95,11 +96,15 @@ func Host(conn io.ReadWriteCloser) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin the session: %w", err)
 	}
-	return &Session{mux}, nil
+	return &Session{mux: mux}, nil
 }
 
 // Session is the host's end.
-type Session struct{ mux *yamux.Session }
+type Session struct {
+	mux *yamux.Session
+	// held is how many streams the host has not closed.
+	held atomic.Int64
+}
 
 // Close ends the session and all of its streams.
 func (s *Session) Close() error { return s.mux.Close() }

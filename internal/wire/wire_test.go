@@ -211,6 +211,30 @@ func TestGuestLeavesStreamsOpen(t *testing.T) {
 	t.Error("the session goes on")
 }
 
+// What the host itself keeps open is not the guest's fault.
+func TestHostHoldsStreams(t *testing.T) {
+	s := session(t, map[Method]Handler{Forward: HandleStream(func(*Address) (func(Stream), error) {
+		return func(s Stream) { _, _ = io.Copy(io.Discard, s) }, nil
+	})})
+	for range maxStreams + 8 {
+		stream, err := s.Open(t.Context(), Forward, &Address{Port: 80}, &Empty{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		defer stream.Close() // counts once
+	}
+	if got := s.held.Load(); got != maxStreams+8 {
+		t.Errorf("%d streams are held, want %d", got, maxStreams+8)
+	}
+	if err := s.Call(t.Context(), Freeze, &Ref{}, &Empty{}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("call of an unknown method: %v", err)
+	}
+	if got := s.held.Load(); got != maxStreams+8 {
+		t.Errorf("%d streams are held after a call, want %d", got, maxStreams+8)
+	}
+}
+
 func TestAnnouncement(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString("firmware says hello\r\nredredoub")

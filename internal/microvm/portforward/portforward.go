@@ -26,6 +26,10 @@ import (
 	"redoubt.dev/redoubt/internal/wire"
 )
 
+// maxConnections is how many connections of a pod are relayed at once: each holds
+// a stream of its machine's, and memory of the node's.
+const maxConnections = 128
+
 // Dialer connects to a port of the guest's loopback interface.
 type Dialer func(ctx context.Context, port uint16) (wire.Stream, error)
 
@@ -38,16 +42,37 @@ func Serve(ctx context.Context, path string, dial Dialer) error {
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	defer stop()
 	defer listener.Close()
+	err = serve(listener, func(conn *net.TCPConn) { relay(ctx, conn, dial) })
+	if !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("relay forwarded ports: %w", err)
+	}
+	return nil
+}
+
+// serve has each connection handled as long as there is a place for it.
+func serve(listener *net.TCPListener, handle func(*net.TCPConn)) error {
+	places := make(chan struct{}, maxConnections)
 	for {
 		conn, err := listener.AcceptTCP()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
 		if err != nil {
-			return fmt.Errorf("relay forwarded ports: %w", err)
+			return err
 		}
-		go relay(ctx, conn, dial)
+		select {
+		case places <- struct{}{}:
+			go func() {
+				defer func() { <-places }()
+				handle(conn)
+			}()
+		default:
+			refuse(conn)
+		}
 	}
+}
+
+// refuse resets a connection, as when nobody listens.
+func refuse(conn *net.TCPConn) {
+	_ = conn.SetLinger(0)
+	_ = conn.Close()
 }
 
 // listen makes the relay's socket in the namespace, and the rule that leads
@@ -121,8 +146,7 @@ func relay(ctx context.Context, conn *net.TCPConn, dial Dialer) {
 	}
 	stream, err := dial(ctx, port)
 	if err != nil {
-		// The client sees a reset, as when nobody listens.
-		_ = conn.SetLinger(0)
+		refuse(conn)
 		return
 	}
 	defer stream.Close()

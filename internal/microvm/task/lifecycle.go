@@ -30,6 +30,9 @@ const (
 	// that is killed. Without an answer containerd waits for two minutes, in vain,
 	// and the next time too.
 	killLimit = 30 * time.Second
+	// maxExecs is how many extra processes a container has at once: each holds up
+	// to four streams of the machine's, and memory of the node's.
+	maxExecs = 128
 	// othersLimit is how long a container's extra processes are awaited when
 	// its first one, and so all, have ended.
 	othersLimit = 5 * time.Second
@@ -340,6 +343,9 @@ func (s *Service) exec(c *container, r *api.ExecProcessRequest) error {
 	defer c.mu.Unlock()
 	if _, exists := c.execs[r.ExecID]; exists || r.ExecID == "" {
 		return fmt.Errorf("%w: process %q", errdefs.ErrAlreadyExists, r.ExecID)
+	}
+	if len(c.execs) >= maxExecs {
+		return fmt.Errorf("%w: %d processes have been added to container %s, and no more can be until one of them ends", errdefs.ErrResourceExhausted, maxExecs, c.id)
 	}
 	paths := stdio.Paths{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr, Terminal: r.Terminal}
 	c.execs[r.ExecID] = newProcess(wire.Ref{ID: c.id, Exec: r.ExecID}, paths, process)
