@@ -169,6 +169,9 @@ func (s *stdio) receive() (func(wire.Stream), error) {
 		return nil, fmt.Errorf("%w: the process has no input", errdefs.ErrFailedPrecondition)
 	}
 	return func(stream wire.Stream) {
+		// Nothing is sent here. So the host's end of the input ends the stream, and
+		// it waits for no process that takes its time to read what has come.
+		_ = stream.CloseWrite()
 		_, _ = io.Copy(s.in, stream)
 		if s.tty == nil {
 			s.in.Close()

@@ -97,7 +97,7 @@ func (s *Session) Open(ctx context.Context, m Method, request, reply message) (S
 type Stream interface {
 	net.Conn
 	// CloseWrite tells the peer that nothing more comes; what it sends can
-	// still be read.
+	// still be read, on the host for endLimit.
 	CloseWrite() error
 }
 

@@ -88,11 +88,20 @@ func AwaitGuest(r io.Reader) error {
 }
 
 // Host greets the guest and begins the session, whose end closes conn.
-func Host(conn io.ReadWriteCloser) (*Session, error) {
+func Host(conn io.ReadWriteCloser) (*Session, error) { return host(conn, endLimit) }
+
+// endLimit is how long the guest may take to end its direction of a stream after
+// the host has ended its own. Then the host gives the stream up and resets it:
+// what the guest still sends is for nobody, and would wait for room for ever.
+const endLimit = time.Minute
+
+func host(conn io.ReadWriteCloser, limit time.Duration) (*Session, error) {
 	if _, err := conn.Write(greeting); err != nil {
 		return nil, fmt.Errorf("greet the guest: %w", err)
 	}
-	mux, err := yamux.Client(&frames{ReadWriteCloser: conn}, config())
+	c := config()
+	c.StreamCloseTimeout = limit
+	mux, err := yamux.Client(&frames{ReadWriteCloser: conn}, c)
 	if err != nil {
 		return nil, fmt.Errorf("begin the session: %w", err)
 	}

@@ -63,6 +63,12 @@ func TestLimits(t *testing.T) {
 // session joins a host and a guest that answers with handlers.
 func session(t *testing.T, handlers map[Method]Handler) *Session {
 	t.Helper()
+	return impatient(t, endLimit, handlers)
+}
+
+// impatient is a session whose host gives up streams after limit.
+func impatient(t *testing.T, limit time.Duration, handlers map[Method]Handler) *Session {
+	t.Helper()
 	here, there := net.Pipe()
 	go func() {
 		if err := errors.Join(Announce(there), AwaitGreeting(there)); err != nil {
@@ -74,7 +80,7 @@ func session(t *testing.T, handlers map[Method]Handler) *Session {
 	if err := AwaitGuest(here); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Host(here)
+	s, err := host(here, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,6 +238,41 @@ func TestHostHoldsStreams(t *testing.T) {
 	}
 	if got := s.held.Load(); got != maxStreams+8 {
 		t.Errorf("%d streams are held after a call, want %d", got, maxStreams+8)
+	}
+}
+
+// An honest guest that is sending when the host loses interest learns of it, and
+// neither side keeps the stream.
+func TestStreamIsGivenUp(t *testing.T) {
+	ended := make(chan error, 1)
+	s := impatient(t, time.Millisecond, map[Method]Handler{Forward: HandleStream(func(*Address) (func(Stream), error) {
+		return func(s Stream) {
+			_, err := s.Write(make([]byte, 4<<20)) // more than there is room for
+			ended <- err
+		}, nil
+	})})
+	stream, err := s.Open(t.Context(), Forward, &Address{Port: 80}, &Empty{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if !errors.Is(err, yamux.ErrConnectionReset) {
+			t.Errorf("the guest's writing ends with %v, want %v", err, yamux.ErrConnectionReset)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the guest waits for a host that has closed the stream")
+	}
+	if got := s.mux.NumStreams(); got != 0 {
+		t.Errorf("%d streams are left", got)
+	}
+	select {
+	case <-s.Done():
+		t.Error("the session has ended with the stream")
+	default:
 	}
 }
 

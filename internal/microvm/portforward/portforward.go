@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/google/nftables"
@@ -150,12 +151,23 @@ func relay(ctx context.Context, conn *net.TCPConn, dial Dialer) {
 		return
 	}
 	defer stream.Close()
+	carry(conn, stream)
+}
+
+// carry copies both ways until both have ended.
+func carry(conn *net.TCPConn, stream wire.Stream) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		_, _ = io.Copy(stream, conn)
 		_ = stream.CloseWrite()
 	})
-	_, _ = io.Copy(conn, stream)
+	if _, err := io.Copy(conn, stream); err != nil {
+		// The client is gone. What is still sent is for nobody, but its sender waits
+		// for room; nor is what the client has sent awaited any more.
+		_ = stream.SetWriteDeadline(time.Unix(0, 1))
+		_ = stream.CloseWrite()
+		_, _ = io.Copy(io.Discard, stream)
+	}
 	_ = conn.CloseWrite()
 	both.Wait()
 }
