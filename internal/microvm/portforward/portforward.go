@@ -28,7 +28,8 @@ import (
 )
 
 // maxConnections is how many connections of a pod are relayed at once: each holds
-// a stream of its machine's, and memory of the node's.
+// a stream of its machine's, and memory of the node's. Others wait: kubectl would
+// end all of its connections for one that is refused.
 const maxConnections = 128
 
 // Dialer connects to a port of the guest's loopback interface.
@@ -54,26 +55,16 @@ func Serve(ctx context.Context, path string, dial Dialer) error {
 func serve(listener *net.TCPListener, handle func(*net.TCPConn)) error {
 	places := make(chan struct{}, maxConnections)
 	for {
+		places <- struct{}{}
 		conn, err := listener.AcceptTCP()
 		if err != nil {
 			return err
 		}
-		select {
-		case places <- struct{}{}:
-			go func() {
-				defer func() { <-places }()
-				handle(conn)
-			}()
-		default:
-			refuse(conn)
-		}
+		go func() {
+			defer func() { <-places }()
+			handle(conn)
+		}()
 	}
-}
-
-// refuse resets a connection, as when nobody listens.
-func refuse(conn *net.TCPConn) {
-	_ = conn.SetLinger(0)
-	_ = conn.Close()
 }
 
 // listen makes the relay's socket in the namespace, and the rule that leads
@@ -147,7 +138,8 @@ func relay(ctx context.Context, conn *net.TCPConn, dial Dialer) {
 	}
 	stream, err := dial(ctx, port)
 	if err != nil {
-		refuse(conn)
+		// The client sees a reset, as when nobody listens.
+		_ = conn.SetLinger(0)
 		return
 	}
 	defer stream.Close()
