@@ -23,12 +23,13 @@ type table struct {
 	stale map[netip.Addr]bool
 }
 
-// set makes the table what it is to be. Where the kernel does not take that, the
-// pods' network is closed. What is open between addresses that have changed
+// set makes the table what it is to be. Where the kernel does not take that, it
+// gets what strict returns, in which policies allow nothing, and where it does
+// not take that either, the pods' network is closed. What is open between addresses that have changed
 // hands is judged anew: a packet that answers another passes every wall, and an
 // address must not bring its next pod the answers of its last one.
-func (t *table) set(ctx context.Context, want *ruleset.Ruleset) error {
-	if err := t.apply(ctx, want); err != nil {
+func (t *table) set(ctx context.Context, want *ruleset.Ruleset, strict func() *ruleset.Ruleset) error {
+	if err := t.apply(ctx, want, strict); err != nil {
 		return err
 	}
 	for _, address := range policy.Moved(t.before, want) {
@@ -45,7 +46,7 @@ func (t *table) set(ctx context.Context, want *ruleset.Ruleset) error {
 	return nil
 }
 
-func (t *table) apply(ctx context.Context, want *ruleset.Ruleset) error {
+func (t *table) apply(ctx context.Context, want *ruleset.Ruleset, strict func() *ruleset.Ruleset) error {
 	var err error
 	if t.now != nil {
 		if err = ruleset.Apply(ctx, t.now, want); err == nil {
@@ -57,6 +58,11 @@ func (t *table) apply(ctx context.Context, want *ruleset.Ruleset) error {
 	t.now = nil
 	if err = nft.Apply(ctx, want.Replace()); err == nil {
 		t.now = want
+		return nil
+	}
+	if less := strict(); nft.Apply(ctx, less.Replace()) == nil {
+		slog.Error("make walls: until the kernel takes all of them, network policies allow nothing", "error", err)
+		t.now = less
 		return nil
 	}
 	if closed := nft.Apply(ctx, ruleset.Closed(t.pods).Replace()); closed != nil {

@@ -33,6 +33,9 @@ func rules(pods map[byte]string) *ruleset.Ruleset {
 	return policy.Compile(c)
 }
 
+// same returns the same ruleset whenever it is asked.
+func same(r *ruleset.Ruleset) func() *ruleset.Ruleset { return func() *ruleset.Ruleset { return r } }
+
 func address(last byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 0, last}) }
 
 // listed is the kernel's table as text, empty where there is none.
@@ -47,7 +50,7 @@ func listed() string {
 func TestTableFailsClosed(t *testing.T) {
 	netnstest.Inside(t, func() error {
 		now := table{pods: podRange, stale: map[netip.Addr]bool{}}
-		set := func(want *ruleset.Ruleset) error { return now.set(t.Context(), want) }
+		set := func(want *ruleset.Ruleset) error { return now.set(t.Context(), want, same(want)) }
 		good := rules(map[byte]string{2: "acme"})
 		if err := set(good); err != nil {
 			return err
@@ -62,6 +65,9 @@ func TestTableFailsClosed(t *testing.T) {
 		}
 		if text := listed(); !strings.Contains(text, "closed-forward") || strings.Contains(text, "wall-forward") || now.now != nil {
 			t.Errorf("after a change that was refused the kernel has\n%s", text)
+		}
+		if err := now.set(t.Context(), bad, same(good)); err != nil || !strings.Contains(listed(), "wall-forward") || now.now != good {
+			t.Errorf("a rule that is none, of some policy: %v\n%s", err, listed())
 		}
 		if err := set(good); err != nil || !strings.Contains(listed(), "wall-forward") || now.now == nil {
 			t.Errorf("what is right again: %v\n%s", err, listed())
@@ -121,7 +127,7 @@ func TestConnectionsEndWithTheirAddress(t *testing.T) {
 			}
 			now := table{pods: podRange, stale: map[netip.Addr]bool{}}
 			if step.before != nil {
-				if err := now.set(t.Context(), rules(step.before)); err != nil {
+				if err := now.set(t.Context(), rules(step.before), same(nil)); err != nil {
 					return err
 				}
 			}
@@ -130,7 +136,7 @@ func TestConnectionsEndWithTheirAddress(t *testing.T) {
 					return fmt.Errorf("connect: %w", err)
 				}
 			}
-			if err := now.set(t.Context(), rules(step.after)); err != nil {
+			if err := now.set(t.Context(), rules(step.after), same(nil)); err != nil {
 				return err
 			}
 			if got, err := connections(); err != nil || got != step.want {

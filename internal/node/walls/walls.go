@@ -7,7 +7,8 @@
 // an address that is nobody's has no network. The table stays when this process
 // ends, and is replaced in one transaction when it is started again. Where the
 // kernel does not take a change, all of the table is made anew; where it does
-// not take that either, the pods' network is closed.
+// not take that either, network policies allow nothing, and as the last resort the
+// pods' network is closed.
 package walls
 
 import (
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/containerd/nri/pkg/api"
 	"k8s.io/client-go/rest"
@@ -27,6 +29,7 @@ import (
 	"redoubt.dev/redoubt/internal/cri"
 	"redoubt.dev/redoubt/internal/node/nri"
 	"redoubt.dev/redoubt/internal/node/walls/policy"
+	"redoubt.dev/redoubt/internal/node/walls/ruleset"
 )
 
 // Options say what is walled.
@@ -212,7 +215,15 @@ func (w *Walls) program(ctx context.Context) error {
 	}
 	want := policy.Compile(cluster)
 	w.note(want.Notes)
-	return w.table.set(ctx, want)
+	err = w.table.set(ctx, want, func() *ruleset.Ruleset {
+		cluster.Strict = true
+		return policy.Compile(cluster)
+	})
+	if err == nil && w.table.now != want {
+		const pause = time.Minute
+		w.queue.AddAfter(struct{}{}, pause)
+	}
+	return err
 }
 
 // note says which policies allow nothing here, where that is news; w.mu is held.

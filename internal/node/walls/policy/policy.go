@@ -52,6 +52,8 @@ type Cluster struct {
 	// have no network.
 	Namespaces map[string]labels.Set
 	Policies   []*networkingv1.NetworkPolicy
+	// Strict says that policies allow nothing: what they select is denied.
+	Strict bool
 	// Open are the services that every tenant reaches.
 	Open []Service
 	// Gateway is where every tenant may send requests; not valid where nobody may.

@@ -311,3 +311,22 @@ func TestPoliciesAreBounded(t *testing.T) {
 		t.Errorf("another namespace's pod has the rules %s", got)
 	}
 }
+
+// TestStrictAllowsNothing: what policies select is denied, in the directions
+// that they speak of; walls and others stay as they are.
+func TestStrictAllowsNothing(t *testing.T) {
+	c := world(read(t, "p", `{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}}], ports: [{port: 80}, {port: 81}]}]}`))
+	c.Strict = true
+	r := Compile(c)
+	for direction, want := range map[string]string{"ingress": "[goto refuse]", "egress": "[open]"} {
+		if got := fmt.Sprint(shown(r, direction, "198.18.0.2")); got != want {
+			t.Errorf("%s: %s, want %s", direction, got, want)
+		}
+	}
+	if got := fmt.Sprint(shown(r, "ingress", "198.18.0.3")); got != "[open]" {
+		t.Errorf("who is not selected has the rules %s", got)
+	}
+	if got := fmt.Sprint(shown(r, "tenants", "198.18.0.5")); got != "[ip daddr {.5, .6} accept goto outside]" {
+		t.Errorf("a tenant's wall has become %s", got)
+	}
+}

@@ -18,16 +18,20 @@ import (
 // translate returns the rules of a policy for each direction that it speaks of.
 func (c *compiler) translate(policy *networkingv1.NetworkPolicy) map[string][]string {
 	spec, rules := &policy.Spec, map[string][]string{}
+	allowed := spec
+	if c.Strict {
+		allowed = &networkingv1.NetworkPolicySpec{}
+	}
 	for _, kind := range typesOf(spec) {
 		var all []string
 		switch kind {
 		case networkingv1.PolicyTypeIngress:
-			for _, r := range spec.Ingress {
+			for _, r := range allowed.Ingress {
 				all = append(all, c.allow(policy.Namespace, "saddr", r.From, r.Ports)...)
 			}
 			rules[ingress] = all
 		case networkingv1.PolicyTypeEgress:
-			for _, r := range spec.Egress {
+			for _, r := range allowed.Egress {
 				all = append(all, c.allow(policy.Namespace, "daddr", r.To, r.Ports)...)
 			}
 			rules[egress] = all
