@@ -44,9 +44,18 @@ type Builds struct {
 	informer cache.SharedIndexInformer
 	queue    workqueue.TypedRateLimitingInterface[string]
 
+	keep func(ctx context.Context, pod *corev1.Pod) error // store
+
 	mu     sync.Mutex
-	judged map[types.UID]bool // guarded by mu: what has been said of
+	judged map[string]outcome // guarded by mu: what came of the pods that are there, by their keys
 	busy   map[string]bool    // guarded by mu: namespaces with a worker
+}
+
+// outcome is what came of a build, and whether its pod's condition says so.
+type outcome struct {
+	uid    types.UID
+	failed error
+	said   bool
 }
 
 // New follows the pods of the node called name, whose container runtime listens
@@ -60,9 +69,10 @@ func New(client kubernetes.Interface, name, socket string) (*Builds, error) {
 		client: client, socket: socket,
 		informer: informers.NewSharedInformerFactoryWithOptions(client, 0, ours).Core().V1().Pods().Informer(),
 		queue:    workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
-		judged:   map[types.UID]bool{},
+		judged:   map[string]outcome{},
 		busy:     map[string]bool{},
 	}
+	b.keep = b.store
 	see := func(o any) {
 		if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
 			b.queue.Add(key)
@@ -108,46 +118,66 @@ func (b *Builds) end(pod *corev1.Pod) {
 	delete(b.busy, pod.Namespace)
 }
 
-// said says whether a pod's result was judged.
-func (b *Builds) said(pod *corev1.Pod) bool {
+// came is what came of a pod's build, as far as that is known.
+func (b *Builds) came(key string, pod *corev1.Pod) (o outcome, known bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.judged[pod.UID]
+	o = b.judged[key]
+	return o, o.uid == pod.UID
+}
+
+func (b *Builds) judge(key string, o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.judged[key] = o
+}
+
+func (b *Builds) forget(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.judged, key)
 }
 
 // look stores the result of a build that is done, and says so.
 func (b *Builds) look(ctx context.Context, key string) error {
 	o, exists, err := b.informer.GetStore().GetByKey(key)
-	if err != nil || !exists {
+	if err != nil {
 		return err
+	}
+	if !exists {
+		b.forget(key)
+		return nil
 	}
 	pod := o.(*corev1.Pod)
-	if b.said(pod) || pod.DeletionTimestamp != nil || kube.PodCondition(pod, kubeless.PodStored).Status != "" {
+	result, known := b.came(key, pod)
+	if result.said && known || pod.DeletionTimestamp != nil || kube.PodCondition(pod, kubeless.PodStored).Status != "" {
 		return nil
 	}
-	if !b.begin(pod) {
-		b.queue.AddAfter(key, turn)
-		return nil
+	if !known {
+		if !b.begin(pod) {
+			b.queue.AddAfter(key, turn)
+			return nil
+		}
+		defer b.end(pod)
+		result = outcome{uid: pod.UID}
+		switch {
+		case pod.Status.Phase == corev1.PodSucceeded:
+			result.failed = errors.New("what was built was handed over, and is not in the node's store; it is built again later")
+		case kube.PodIs(pod, corev1.PodReady):
+			result.failed = b.keep(ctx, pod)
+		default:
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil // the next role sees that it is not there
+		}
+		b.judge(key, result) // who has handed over a result has it no more, should the condition not be written
 	}
-	defer b.end(pod)
-	var failed error
-	switch {
-	case pod.Status.Phase == corev1.PodSucceeded:
-		failed = errors.New("what was built was handed over, and is not in the node's store; it is built again later")
-	case kube.PodIs(pod, corev1.PodReady):
-		failed = b.store(ctx, pod)
-	default:
-		return nil
-	}
-	if ctx.Err() != nil {
-		return nil // the next role sees that it is not there
-	}
-	if err := b.say(ctx, pod, failed); err != nil {
+	if err := b.say(ctx, pod, result.failed); err != nil {
 		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.judged[pod.UID] = true
+	result.said = true
+	b.judge(key, result)
 	return nil
 }
 
