@@ -29,6 +29,8 @@ func (b *boot) etcd() supervise.Spec {
 		"--cert-file="+b.pki("etcd", "server.crt"), "--key-file="+b.pki("etcd", "server.key"),
 		"--peer-client-cert-auth", "--peer-trusted-ca-file="+b.pki("etcd", "ca.crt"),
 		"--peer-cert-file="+b.pki("etcd", "server.crt"), "--peer-key-file="+b.pki("etcd", "server.key"),
+		// Four times the default: when it is full, nobody writes anything any more.
+		"--quota-backend-bytes=8589934592",
 		// Entries of the log that followers might ask for stay in memory; there are none.
 		"--snapshot-count=1000", "--snapshot-catchup-entries=100",
 	)

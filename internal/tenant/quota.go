@@ -27,6 +27,22 @@ const (
 	countedInvocations corev1.ResourceName = "count/invocations.redoubt.dev"
 )
 
+// maxObjects is how many a namespace may have of each other kind that a tenant's
+// users make: more than anybody needs, so that nobody fills the cluster's store
+// by the way. ReplicaSets are left out: a Deployment keeps eleven of them.
+const maxObjects = 2000
+
+var countedObjects = []corev1.ResourceName{
+	"count/configmaps", "count/secrets", "count/serviceaccounts", "count/persistentvolumeclaims", "count/podtemplates", "count/replicationcontrollers",
+	"count/deployments.apps", "count/statefulsets.apps", "count/daemonsets.apps", "count/jobs.batch", "count/cronjobs.batch",
+	"count/horizontalpodautoscalers.autoscaling", "count/poddisruptionbudgets.policy", "count/networkpolicies.networking.k8s.io",
+	"count/domainmappings.serving.knative.dev",
+}
+
+// countedParts are what the controllers make one of for each of Knative's
+// services, and users make themselves, too.
+var countedParts = []corev1.ResourceName{"count/services", "count/configurations.serving.knative.dev", "count/routes.serving.knative.dev"}
+
 // maxInvocations is how many a namespace may have at a time: more than are kept
 // of those that wait and of those that are over, so that only who makes them
 // faster than any are removed is refused.
@@ -93,6 +109,14 @@ func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj cli
 func hardOf(q *redoubt.TenantQuota, elsewhere corev1.ResourceList) corev1.ResourceList {
 	hard := gate.Hard(q)
 	hard[countedInvocations] = *resource.NewQuantity(maxInvocations, resource.DecimalSI)
+	for _, name := range countedObjects {
+		hard[name] = *resource.NewQuantity(maxObjects, resource.DecimalSI)
+	}
+	if q.Services != nil {
+		for _, name := range countedParts {
+			hard[name] = *resource.NewQuantity(*q.Services+maxObjects, resource.DecimalSI)
+		}
+	}
 	for name, most := range map[corev1.ResourceName]*int64{countedServices: q.Services, countedFunctions: q.Functions} {
 		if most != nil {
 			others := elsewhere[name]
