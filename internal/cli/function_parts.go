@@ -52,7 +52,7 @@ func (c *connection) keepParts(ctx context.Context, fn *kubeless.Function, archi
 			BinaryData: map[string][]byte{kubeless.PartKey: part},
 			Immutable:  &immutable,
 		}
-		if err := c.Create(ctx, cm, fieldOwner); err != nil && !apierrors.IsAlreadyExists(err) {
+		if err := c.keepPart(ctx, fn, cm); err != nil {
 			return fmt.Errorf("the function is there, and its source is not: store part %d of %d: %w; try again with: redoubt function update %s --from-file FILE", n+1, len(names), err, fn.Name)
 		}
 	}
@@ -69,4 +69,28 @@ func (c *connection) keepParts(ctx context.Context, fn *kubeless.Function, archi
 		}
 	}
 	return nil
+}
+
+// keepPart makes one part of fn's source unless it is there. That of a function of
+// the same name which was deleted is not: it is about to go with that one.
+func (c *connection) keepPart(ctx context.Context, fn *kubeless.Function, part *corev1.ConfigMap) error {
+	err := c.Create(ctx, part.DeepCopy(), fieldOwner)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	var there corev1.ConfigMap
+	if err := c.Get(ctx, client.ObjectKeyFromObject(part), &there); client.IgnoreNotFound(err) != nil {
+		return err
+	} else if err == nil {
+		if slices.ContainsFunc(there.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == fn.UID }) {
+			return nil
+		}
+		if there.Labels[kubeless.PartLabel] != fn.Name {
+			return fmt.Errorf("the ConfigMap %s is there, and is not of this function", part.Name)
+		}
+		if err := c.Delete(ctx, &there, client.Preconditions{UID: &there.UID}); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return c.Create(ctx, part, fieldOwner)
 }
