@@ -207,6 +207,7 @@ func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
 	if err := b.inst.SaveState(b.state()); err != nil {
 		return err
 	}
+	b.background.add(func() error { return b.keepStore(ctx) })
 	b.background.add(func() error { return b.relayAPI(ctx) })
 	b.background.add(func() error { return loud.Keep(ctx, b.group, supervise.Group(b.containerd().Name)) })
 	b.background.add(func() error { return registries.Serve(ctx, b.inst.Data("registries"), b.inst.NetNS()) })

@@ -18,18 +18,18 @@ var noProxy = []string{"HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY=", "http_proxy=
 var thrifty = append([]string{"GOGC=50"}, noProxy...)
 
 func (b *boot) etcd() supervise.Spec {
-	const client, peer = "https://127.0.0.1:2379", "https://127.0.0.1:2380"
+	const peer = "https://127.0.0.1:2380"
 	return b.spec("etcd", thrifty,
 		"--name=redoubt",
 		"--data-dir="+b.inst.Data("etcd"),
-		"--listen-client-urls="+client, "--advertise-client-urls="+client,
+		"--listen-client-urls="+etcdClients, "--advertise-client-urls="+etcdClients,
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer,
 		"--initial-cluster=redoubt="+peer,
 		"--client-cert-auth", "--trusted-ca-file="+b.pki("etcd", "ca.crt"),
 		"--cert-file="+b.pki("etcd", "server.crt"), "--key-file="+b.pki("etcd", "server.key"),
 		"--peer-client-cert-auth", "--peer-trusted-ca-file="+b.pki("etcd", "ca.crt"),
 		"--peer-cert-file="+b.pki("etcd", "server.crt"), "--peer-key-file="+b.pki("etcd", "server.key"),
-		// Four times the default: when it is full, nobody writes anything any more.
+		// Four times the default: while it is full, nobody writes anything (see keepStore).
 		"--quota-backend-bytes=8589934592",
 		// Entries of the log that followers might ask for stay in memory; there are none.
 		"--snapshot-count=1000", "--snapshot-catchup-entries=100",
@@ -38,7 +38,7 @@ func (b *boot) etcd() supervise.Spec {
 
 func (b *boot) apiServer() supervise.Spec {
 	return b.spec("kube-apiserver", thrifty, append(b.auditFlags(),
-		"--etcd-servers=https://127.0.0.1:2379",
+		"--etcd-servers="+etcdClients,
 		"--etcd-cafile="+b.pki("etcd", "ca.crt"),
 		"--etcd-certfile="+b.pki("etcd", "kube-apiserver.crt"), "--etcd-keyfile="+b.pki("etcd", "kube-apiserver.key"),
 		fmt.Sprintf("--secure-port=%d", apiServerPort),
