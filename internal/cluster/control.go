@@ -10,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"redoubt.dev/redoubt/internal/cluster/netns"
 	"redoubt.dev/redoubt/internal/cluster/relay"
 	"redoubt.dev/redoubt/internal/cluster/supervise"
 	"redoubt.dev/redoubt/internal/instance"
@@ -60,7 +59,7 @@ func (b *boot) serveControl(ctx context.Context, stop context.CancelFunc) error 
 func (b *boot) relayAPI(ctx context.Context) error {
 	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(apiServerPort))
 	return relay.Serve(ctx, b.api, func(ctx context.Context) (net.Conn, error) {
-		return netns.Dial(ctx, b.inst.NetNS(), "tcp", address)
+		return b.dialInside(ctx, "tcp", address)
 	})
 }
 

@@ -84,12 +84,12 @@ func (b *boot) roles() ([]supervise.Spec, error) {
 
 // insideClient makes requests from inside the network namespace.
 func (b *boot) insideClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return netns.Dial(ctx, b.inst.NetNS(), network, address)
-		},
-	}}
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.dialInside}}
+}
+
+// dialInside connects to what listens inside the network namespace.
+func (b *boot) dialInside(ctx context.Context, network, address string) (net.Conn, error) {
+	return netns.Dial(ctx, b.inst.NetNS(), network, address)
 }
 
 func ready(ctx context.Context, client *http.Client, address string) error {

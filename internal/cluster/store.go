@@ -5,12 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 
 	"redoubt.dev/redoubt/internal/cluster/etcd"
-	"redoubt.dev/redoubt/internal/cluster/netns"
 )
 
 // etcdClients is where etcd listens for clients, inside the network namespace.
@@ -25,9 +23,7 @@ func (b *boot) keepStore(ctx context.Context) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	client := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return netns.Dial(ctx, b.inst.NetNS(), network, address)
-		},
+		DialContext: b.dialInside,
 		TLSClientConfig: &tls.Config{RootCAs: roots, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			// It may be another one than at the last connection.
 			c, err := tls.LoadX509KeyPair(b.pki("etcd", "kube-apiserver.crt"), b.pki("etcd", "kube-apiserver.key"))
