@@ -124,17 +124,16 @@ func file(m specs.Mount) (Plan, error) {
 }
 
 // isTerminationMessage: pods/UID/containers/NAME/HEX.
-func isTerminationMessage(path string) bool {
-	parts := strings.Split(path, "/")
-	n := len(parts)
-	return n >= 5 && parts[n-3] == "containers" && parts[n-5] == "pods"
-}
+func isTerminationMessage(path string) bool { return isOfPod(path, "containers") }
 
 // isPodVolume: pods/UID/volumes/PLUGIN/NAME.
-func isPodVolume(path string) bool {
+func isPodVolume(path string) bool { return isOfPod(path, "volumes") }
+
+// isOfPod says whether a path ends with pods/UID/KIND and two names more.
+func isOfPod(path, kind string) bool {
 	parts := strings.Split(path, "/")
 	n := len(parts)
-	return n >= 5 && parts[n-3] == "volumes" && parts[n-5] == "pods"
+	return n >= 5 && parts[n-3] == kind && parts[n-5] == "pods"
 }
 
 // isPodFile: a file made for this pod alone, which it may write in its own
