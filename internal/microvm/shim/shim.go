@@ -151,7 +151,7 @@ func record(pid int) error {
 
 // serve lets a spare serve at the socket, if there is one for the pod, or else
 // a new process.
-func serve(ctx context.Context, params *bootapi.BootstrapParams, socket *os.File) (err error) {
+func serve(ctx context.Context, params *bootapi.BootstrapParams, socket *os.File) error {
 	cmd, err := command(ctx, params)
 	if err != nil {
 		return err
