@@ -122,13 +122,14 @@ func (s *stock) start(t *testing.T) {
 }
 
 // copyImages takes the shell's image, and that of pods' own containers, from the
-// instance.
+// instance. An export that is not local ends when containerd has sent all of it,
+// whether or not all of it is written.
 func (s *stock) copyImages(t *testing.T) {
 	t.Helper()
 	archive := filepath.Join(s.dir, "images.tar")
 	for _, args := range [][]string{
-		{shared.Inst.ContainerdSocket(), "export", archive, shellImage, pauseImage},
-		{s.socket(), "import", "--no-unpack", archive},
+		{shared.Inst.ContainerdSocket(), "export", "--local", archive, shellImage, pauseImage},
+		{s.socket(), "import", "--local", "--no-unpack", archive},
 	} {
 		cmd := exec.Command(filepath.Join(s.bin, "engine", "ctr"), append([]string{"-a", args[0], "-n", "k8s.io", "images"}, args[1:]...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
