@@ -21,7 +21,8 @@ var bares embed.FS
 
 // language is one with its smallest function and its smallest server: a file of
 // bare, and the command that runs it, in which FILE and PORT stand for it and its
-// port. One in Go is compiled first.
+// port. One in Go is compiled first. PHP's own server closes each connection,
+// which is in what its calls take together, not in their median.
 type language struct {
 	runtime, handler, source, file, command string
 }
@@ -30,7 +31,7 @@ var languages = []language{
 	{"python3", "app.greet", "def greet(event, context):\n    return 'hello'\n", "server.py", "/usr/bin/python3 -u FILE PORT"},
 	{"nodejs", "app.greet", "module.exports = {greet: (event, context) => 'hello'};\n", "server.js", "/usr/bin/node FILE PORT"},
 	{"ruby", "app.greet", "def greet(event, context) = 'hello'\n", "server.rb", "/usr/bin/ruby FILE PORT"},
-	{"php", "app.greet", "<?php\nfunction greet($event, $context) { return 'hello'; }\n", "server.php", "/usr/bin/php -n FILE PORT"},
+	{"php", "app.greet", "<?php\nfunction greet($event, $context) { return 'hello'; }\n", "server.php", "/usr/bin/php -n -S 127.0.0.1:PORT FILE"},
 	{"java", "app.greet", "public class app { public String greet(io.kubeless.Event event, io.kubeless.Context context) { return \"hello\"; } }\n",
 		"Server.java", "/usr/bin/java -Dsun.net.httpserver.nodelay=true FILE PORT"},
 	{"go", "app.Greet", "package app\n\nimport \"github.com/kubeless/kubeless/pkg/functions\"\n\nfunc Greet(event functions.Event, context functions.Context) (string, error) { return \"hello\", nil }\n",
