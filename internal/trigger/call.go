@@ -32,8 +32,11 @@ type caller struct {
 	pause   time.Duration
 }
 
+// newCaller follows no redirect: where one leads is the function's owner's choice,
+// and the controllers reach what the owner cannot.
 func newCaller(gateway netip.AddrPort) *caller {
-	return &caller{gateway: gateway, client: &http.Client{Timeout: longest}, pause: firstPause}
+	client := &http.Client{Timeout: longest, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &caller{gateway: gateway, client: client, pause: firstPause}
 }
 
 // event is what a function is called with.

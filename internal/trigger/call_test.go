@@ -67,6 +67,20 @@ func TestCallsAreRepeatedUntilTheyArrive(t *testing.T) {
 	}
 }
 
+// An answer that leads elsewhere is an answer: nobody is asked but the function.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	elsewhere, seen := called(t, 200)
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		site := httptest.NewServer(http.RedirectHandler("http://"+elsewhere.gateway.String()+"/", status))
+		t.Cleanup(site.Close)
+		c := newCaller(netip.MustParseAddrPort(strings.TrimPrefix(site.URL, "http://")))
+		a, reached, err := c.ask(t.Context(), event{namespace: "n", function: "f", data: []byte("x")}, 10)
+		if err != nil || !reached || a.code != status || len(*seen) != 0 {
+			t.Errorf("%d: %+v, %v, %v, and elsewhere %q", status, a, reached, err, *seen)
+		}
+	}
+}
+
 func TestKindOfData(t *testing.T) {
 	for data, want := range map[string]string{`{"a":1}`: "application/json", "[1]": "application/json", "{": "text/plain; charset=utf-8", "7": "text/plain; charset=utf-8", "": "text/plain; charset=utf-8", "\xff": "application/octet-stream"} {
 		if got := kindOf([]byte(data)); got != want {
