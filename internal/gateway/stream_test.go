@@ -232,17 +232,29 @@ func (l lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Nor where the connection is the other server's, which has it from the first
+// request for an instance that speaks HTTP/2 on.
 func TestUpgradeToHTTP2IsNotPassedOn(t *testing.T) {
 	r := newRig(t)
 	headers := make(chan http.Header, 1)
-	r.service("plain", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { headers <- req.Header }), nil)
+	look := http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { headers <- req.Header })
+	r.service("plain", look, nil)
+	r.service("plain2", look, speaksH2C)
 	c, lines := r.dial()
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: plain.default\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n")
-	if resp, err := http.ReadResponse(lines, nil); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%v, %v", resp, err)
-	}
-	if got := <-headers; got.Get("Upgrade") != "" || got.Get("Http2-Settings") != "" || got.Get("Connection") != "" {
-		t.Errorf("the instance got %v", got)
+	for _, host := range []string{"plain", "plain2", "plain"} {
+		for _, upgrade := range []string{"h2c", "H2C", "h2c, websocket"} {
+			fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s.default\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n", host, upgrade)
+			resp, err := http.ReadResponse(lines, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+				t.Fatalf("%s, %s: %s %s", host, upgrade, resp.Status, body)
+			}
+			if got := <-headers; got.Get("Upgrade") != "" || got.Get("Http2-Settings") != "" || got.Get("Connection") != "" {
+				t.Errorf("%s, %s: the instance got %v", host, upgrade, got)
+			}
+		}
 	}
 }
 

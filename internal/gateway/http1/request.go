@@ -124,12 +124,16 @@ func (r *Request) noteField(f *Field) error {
 	case TE:
 		elements(f.Value, func(e []byte) { r.Trailers = r.Trailers || EqualFold(e, "trailers") })
 	case Upgrade:
-		if r.upgrades && !EqualFold(f.Value, "h2c") && bytes.IndexByte(f.Value, ',') < 0 {
+		if r.upgrades && MayUpgrade(f.Value) {
 			r.Upgrade = f.Value
 		}
 	}
 	return nil
 }
+
+// MayUpgrade says whether an instance may be asked to change to what an Upgrade
+// header names. HTTP/2 would go past the gateway; anybody may ignore such a header.
+func MayUpgrade(to []byte) bool { return !EqualFold(to, "h2c") && bytes.IndexByte(to, ',') < 0 }
 
 // check compares what several headers say.
 func (r *Request) check(authority []byte) error {

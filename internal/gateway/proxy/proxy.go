@@ -20,6 +20,7 @@ import (
 	"redoubt.dev/redoubt/internal/gateway/balance"
 	"redoubt.dev/redoubt/internal/gateway/forward"
 	"redoubt.dev/redoubt/internal/gateway/guard"
+	"redoubt.dev/redoubt/internal/gateway/http1"
 	"redoubt.dev/redoubt/internal/gateway/table"
 	"redoubt.dev/redoubt/internal/gateway/trace"
 )
@@ -207,6 +208,10 @@ func rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
 	cutPath(r.Out.URL, x.cut)
+	if x.revision.Settings().HTTP2 || !http1.MayUpgrade([]byte(r.Out.Header.Get("Upgrade"))) {
+		r.Out.Header.Del("Connection")
+		r.Out.Header.Del("Upgrade")
+	}
 	if x.guard.TakesPassword() {
 		r.Out.Header.Del("Authorization")
 	}
