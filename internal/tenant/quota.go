@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"fmt"
+	"math"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -29,7 +30,7 @@ const (
 
 // maxObjects is how many a namespace may have of each other kind that a tenant's
 // users make: more than anybody needs, so that nobody fills the cluster's store
-// by the way. ReplicaSets are left out: a Deployment keeps eleven of them.
+// by the way. Events are left out: they come and go, and go within the hour.
 const maxObjects = 2000
 
 var countedObjects = []corev1.ResourceName{
@@ -37,11 +38,28 @@ var countedObjects = []corev1.ResourceName{
 	"count/deployments.apps", "count/statefulsets.apps", "count/daemonsets.apps", "count/jobs.batch", "count/cronjobs.batch",
 	"count/horizontalpodautoscalers.autoscaling", "count/poddisruptionbudgets.policy", "count/networkpolicies.networking.k8s.io",
 	"count/domainmappings.serving.knative.dev",
+	"count/cronjobtriggers.kubeless.io", "count/httptriggers.kubeless.io", "count/natstriggers.kubeless.io",
 }
 
 // countedParts are what the controllers make one of for each of Knative's
 // services, and users make themselves, too.
 var countedParts = []corev1.ResourceName{"count/services", "count/configurations.serving.knative.dev", "count/routes.serving.knative.dev"}
+
+// maxVersions is how many of what stands for its versions each object may have,
+// where all others are there, too. Unless told otherwise, a Deployment keeps
+// eleven and a configuration 21, and more of them for two days.
+const maxVersions = 24
+
+var countedVersions = []corev1.ResourceName{"count/replicasets.apps", "count/controllerrevisions.apps"}
+
+const (
+	countedPods      corev1.ResourceName = "count/pods"
+	countedRevisions corev1.ResourceName = "count/revisions.serving.knative.dev"
+)
+
+// maxPods is how many pods a namespace may have besides those that its quota
+// lets run: what has ended counts here, and is kept for who reads its logs.
+const maxPods = 10_000
 
 // maxInvocations is how many a namespace may have at a time: more than are kept
 // of those that wait and of those that are over, so that only who makes them
@@ -105,25 +123,41 @@ func (r *reconciler) ensure(ctx context.Context, tenant *redoubt.Tenant, obj cli
 
 // hardOf bounds one namespace. What pods take is bounded by all that the tenant
 // may have: package gate bounds it over all namespaces. Nothing waits at a gate
-// that is only counted: of it a namespace may have what the others leave.
+// that is only counted: of it a namespace may have what the others leave, or as
+// many as of any kind where the owner has not said how many.
 func hardOf(q *redoubt.TenantQuota, elsewhere corev1.ResourceList) corev1.ResourceList {
 	hard := gate.Hard(q)
-	hard[countedInvocations] = *resource.NewQuantity(maxInvocations, resource.DecimalSI)
-	for _, name := range countedObjects {
-		hard[name] = *resource.NewQuantity(maxObjects, resource.DecimalSI)
-	}
-	if q.Services != nil {
-		for _, name := range countedParts {
-			hard[name] = *resource.NewQuantity(*q.Services+maxObjects, resource.DecimalSI)
+	set := func(most int64, names ...corev1.ResourceName) {
+		for _, name := range names {
+			hard[name] = *resource.NewQuantity(most, resource.DecimalSI)
 		}
 	}
-	for name, most := range map[corev1.ResourceName]*int64{countedServices: q.Services, countedFunctions: q.Functions} {
-		if most != nil {
-			others := elsewhere[name]
-			hard[name] = *resource.NewQuantity(max(0, *most-others.Value()), resource.DecimalSI)
+	left := func(most *int64, name corev1.ResourceName) int64 {
+		if most == nil {
+			return maxObjects
 		}
+		others := elsewhere[name]
+		return max(0, *most-others.Value())
 	}
+	set(maxInvocations, countedInvocations)
+	set(maxObjects, countedObjects...)
+	set(maxVersions*maxObjects, countedVersions...)
+	set(maxPods+orElse(q.Pods, 0), countedPods)
+	set(left(q.Services, countedServices), countedServices)
+	set(left(q.Functions, countedFunctions), countedFunctions)
+	parts := maxObjects + orElse(q.Services, maxObjects)
+	set(parts, countedParts...)
+	set(maxVersions*parts, countedRevisions)
 	return hard
+}
+
+// orElse is the number that a quota names, as far as anybody can count, or
+// another one where it names none.
+func orElse(n *int64, other int64) int64 {
+	if n == nil {
+		return other
+	}
+	return min(*n, math.MaxInt32)
 }
 
 // defaultsFor are the limits of containers that have none.
@@ -181,16 +215,22 @@ func less(all, part corev1.ResourceList) corev1.ResourceList {
 	return left
 }
 
-// reported is what the tenant's status says of it.
-func reported(used corev1.ResourceList) redoubt.TenantQuota {
-	return redoubt.TenantQuota{
+// reported is what the tenant's status says of it: how much of what the owner
+// has bounded.
+func reported(used corev1.ResourceList, q *redoubt.TenantQuota) redoubt.TenantQuota {
+	r := redoubt.TenantQuota{
 		CPU:              amountOf(used, corev1.ResourceLimitsCPU),
 		Memory:           amountOf(used, corev1.ResourceLimitsMemory),
 		EphemeralStorage: amountOf(used, corev1.ResourceLimitsEphemeralStorage),
 		Pods:             countOf(used, corev1.ResourcePods),
-		Services:         countOf(used, countedServices),
-		Functions:        countOf(used, countedFunctions),
 	}
+	if q.Services != nil {
+		r.Services = countOf(used, countedServices)
+	}
+	if q.Functions != nil {
+		r.Functions = countOf(used, countedFunctions)
+	}
+	return r
 }
 
 func amountOf(used corev1.ResourceList, name corev1.ResourceName) *resource.Quantity {

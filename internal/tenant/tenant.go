@@ -127,7 +127,7 @@ func (r *reconciler) report(ctx context.Context, tenant *redoubt.Tenant, resolve
 	for _, ns := range namespaces {
 		s.Namespaces = append(s.Namespaces, ns.Name)
 	}
-	s.Used = reported(used)
+	s.Used = reported(used, &tenant.Spec.Quota)
 	ready := metav1.Condition{Type: redoubt.Ready, Status: metav1.ConditionTrue, Reason: "Resolved", ObservedGeneration: tenant.Generation}
 	if resolved.problem != "" {
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, "CannotRun", resolved.problem

@@ -132,7 +132,8 @@ type TenantGateway struct {
 	ColdStarts *int64 `json:"coldStarts,omitempty"`
 }
 
-// TenantQuota is what may be used at most; what is not named is not bounded.
+// TenantQuota is what may be used at most; what is not named is not bounded,
+// but that a namespace holds so many objects of each kind.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.cpu) || !quantity(string(self.cpu)).isLessThan(quantity('0'))",message="cpu must not be negative"
 // +kubebuilder:validation:XValidation:rule="!has(self.memory) || !quantity(string(self.memory)).isLessThan(quantity('0'))",message="memory must not be negative"
@@ -152,7 +153,8 @@ type TenantQuota struct {
 	Pods *int64 `json:"pods,omitempty"`
 	// Services and Functions bound the number of Knative's services, which those
 	// of functions are among, and of functions, in all of the tenant's namespaces.
-	// A namespace is refused more than the others leave.
+	// A namespace is refused more than the others leave. Where one is not named,
+	// each namespace may have 2,000.
 	//
 	// +kubebuilder:validation:Minimum=0
 	Services *int64 `json:"services,omitempty"`
