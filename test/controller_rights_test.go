@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 )
 
@@ -56,5 +57,32 @@ func TestControllersGiveFewRights(t *testing.T) {
 			VersionedParams(&how, metav1.ParameterCodec).Body([]byte(test.manifest)).Do(t.Context()).Error(); err != nil {
 			t.Errorf("%s, as an administrator: %v", test.what, err)
 		}
+	}
+}
+
+// TestControllersRemoveSourcesAlone is what of ConfigMaps the controllers' own user
+// may remove: old sources of functions. It may see none.
+func TestControllersRemoveSourcesAlone(t *testing.T) {
+	ns := namespace(t)
+	for name, label := range map[string]string{"mine": "redoubt.dev/source-of=f", "source": kubeless.SourceLabel + "=1"} {
+		shared.Kubectl(t, "-n", ns, "create", "configmap", name)
+		shared.Kubectl(t, "-n", ns, "label", "configmap", name, label)
+	}
+	maps := clientAs(t, "redoubt:controller").CoreV1().ConfigMaps(ns)
+	if _, err := maps.List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("listing: %v", err)
+	}
+	if err := maps.Delete(t.Context(), "source", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("deleting by name: %v", err)
+	}
+	dry := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
+	if err := maps.DeleteCollection(t.Context(), dry, metav1.ListOptions{}); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "sources of functions only") {
+		t.Errorf("deleting all: %v", err)
+	}
+	if err := maps.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: kubeless.SourceLabel}); err != nil {
+		t.Error(err)
+	}
+	if left := shared.Kubectl(t, "-n", ns, "get", "configmaps", "-o", "name"); strings.Contains(left, "/source") || !strings.Contains(left, "/mine") {
+		t.Errorf("there are left: %s", left)
 	}
 }

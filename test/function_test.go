@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	"redoubt.dev/redoubt/runtimes"
 	"redoubt.dev/redoubt/test/platform"
 )
@@ -183,6 +184,17 @@ func TestFunctionFolderAndRollback(t *testing.T) {
 	write("lib/words.py", "word = 'third'\n")
 	function(t, ns, "update", "hi", "--from-file="+dir)
 	answers("third")
+	// A version's source goes with its revision, and no other does.
+	shared.Kubectl(t, "-n", ns, "delete", "revision", "hi-00002")
+	platform.Eventually(t, "the source goes", func() error {
+		sources := strings.Fields(shared.Kubectl(t, "-n", ns, "get", "configmaps", "-l", kubeless.SourceLabel, "-o", "name"))
+		if len(sources) != 2 {
+			return fmt.Errorf("there are %q", sources)
+		}
+		return nil
+	})
+	function(t, ns, "rollback", "hi", "--to=1")
+	answers("first")
 }
 
 // Whoever deploys a source that cannot be loaded is told the line. What each

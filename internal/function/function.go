@@ -14,9 +14,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
@@ -27,6 +30,7 @@ import (
 
 type reconciler struct {
 	client client.Client
+	live   client.Reader // the API server itself
 	builds client.Reader // of pods that build
 }
 
@@ -40,8 +44,12 @@ func Add(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&kubeless.Function{}).
 		Owns(&serving.Service{}).
+		Watches(&serving.Revision{}, handler.EnqueueRequestsFromMapFunc(whose), builder.WithPredicates(predicate.Funcs{
+			CreateFunc: func(event.CreateEvent) bool { return false },
+			UpdateFunc: func(event.UpdateEvent) bool { return false },
+		})).
 		WatchesRawSource(source.Kind(builds, &corev1.Pod{}, ofOwner)).
-		Complete(&reconciler{client: mgr.GetClient(), builds: builds})
+		Complete(&reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader(), builds: builds})
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -58,7 +66,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err == nil {
 		r.adviseImage(ctx, &fn, svc)
 		if fn.Status.Conditions.Get(serving.Ready).Status == corev1.ConditionTrue {
-			err = r.tidy(ctx, &fn)
+			err = errors.Join(r.tidy(ctx, &fn), r.tidySources(ctx, &fn, svc))
 		}
 	}
 	if !equality.Semantic.DeepEqual(before.Status, fn.Status) {
@@ -170,7 +178,7 @@ func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, code
 	}
 	immutable := true
 	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: code.name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: fn.Namespace, Name: code.name, Labels: map[string]string{kubeless.FunctionLabel: fn.Name, kubeless.SourceLabel: code.version}},
 		BinaryData: code.data, // a program is no text
 		Immutable:  &immutable,
 	}

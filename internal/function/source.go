@@ -71,10 +71,10 @@ func withDependencies(fn *kubeless.Function, lang runtimes.Runtime, files []sour
 // keys cannot be paths, and which path each key has; or parts, which a build
 // unpacks.
 type code struct {
-	name  string
-	data  map[string][]byte
-	items []corev1.KeyToPath
-	parts *parts
+	name, version string
+	data          map[string][]byte
+	items         []corev1.KeyToPath
+	parts         *parts
 }
 
 // codeOf is fn's source, and its files where the Function has them.
@@ -102,6 +102,9 @@ func newSource(function string, files []source.File) code {
 		panic(err) // paths and bytes
 	}
 	sum := sha256.Sum256(whole)
-	c.name = function + "-source-" + hex.EncodeToString(sum[:6])
+	c.version = hex.EncodeToString(sum[:6])
+	c.name = nameOfSource(function, c.version)
 	return c
 }
+
+func nameOfSource(function, version string) string { return function + "-source-" + version }

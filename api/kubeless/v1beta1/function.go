@@ -34,6 +34,10 @@ func AddToScheme(s *runtime.Scheme) error {
 // FunctionLabel names the function that an object was made for.
 const FunctionLabel = "kubeless.io/function"
 
+// SourceLabel is on the ConfigMaps that the controllers made of a function's source,
+// and says by a digest of which version.
+const SourceLabel = "redoubt.dev/source"
+
 // RollbackAnnotation lets an earlier revision of the function's service answer
 // for it: REVISION@GENERATION, where the generation is the function's own. A
 // later one, which any change of the spec makes, ends the rollback.
