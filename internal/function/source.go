@@ -87,23 +87,25 @@ func codeOf(fn *kubeless.Function, lang runtimes.Runtime) (code, []source.File, 
 	if err != nil {
 		return code{}, nil, err
 	}
-	return newSource(fn.Name, files), files, nil
+	return newSource(fn, files), files, nil
 }
 
-func newSource(function string, files []source.File) code {
+// newSource names a version by what is in it and by the function's own object: what
+// was made for one of the same name that was deleted is about to go with that one.
+func newSource(fn *kubeless.Function, files []source.File) code {
 	c := code{data: map[string][]byte{}}
 	for n, f := range files {
 		key := "file" + strconv.Itoa(n)
 		c.data[key] = f.Data
 		c.items = append(c.items, corev1.KeyToPath{Key: key, Path: f.Path})
 	}
-	whole, err := json.Marshal(files)
+	whole, err := json.Marshal([]any{fn.UID, files})
 	if err != nil {
 		panic(err) // paths and bytes
 	}
 	sum := sha256.Sum256(whole)
 	c.version = hex.EncodeToString(sum[:6])
-	c.name = nameOfSource(function, c.version)
+	c.name = nameOfSource(fn.Name, c.version)
 	return c
 }
 

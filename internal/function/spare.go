@@ -60,7 +60,7 @@ func Order(fn *kubeless.Function, rev *serving.Revision) (runtimes.Order, error)
 	if err != nil {
 		return runtimes.Order{}, err
 	}
-	if !slices.ContainsFunc(rev.Spec.Volumes, newSource(fn.Name, files).isIn) {
+	if !slices.ContainsFunc(rev.Spec.Volumes, newSource(fn, files).isIn) {
 		return runtimes.Order{}, errOtherSource
 	}
 	o := runtimes.Order{Env: map[string]string{}, Files: map[string][]byte{}}

@@ -64,7 +64,7 @@ func TestSourcesGoWithTheLastRevisionOfThem(t *testing.T) {
 			t.Errorf("%s there are %q, want %q", when, got, want)
 		}
 	}
-	now := newSource("f", files(t, fn)).name
+	now := newSource(fn, files(t, fn)).name
 	there("before it is ready", now, "f-source-old", "f-source-never")
 	var svc serving.Service
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(fn), &svc); err != nil {
@@ -112,4 +112,16 @@ func files(t *testing.T, fn *kubeless.Function) []source.File {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// A function that is made again after it was deleted has a source of its own: the
+// one before it is about to go, and nobody would tell.
+func TestSourcesAreOfOneFunctionObject(t *testing.T) {
+	fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Name: "f", UID: "first"}}
+	fn.Spec.Runtime, fn.Spec.Handler, fn.Spec.Function = "python3", "f.main", "def main(event, context): return 1"
+	first, again := newSource(fn, files(t, fn)), newSource(fn, files(t, fn))
+	fn.UID = "second"
+	if second := newSource(fn, files(t, fn)); first.name != again.name || first.name == second.name {
+		t.Errorf("they are %s, %s and %s", first.name, again.name, second.name)
+	}
 }
