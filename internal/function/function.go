@@ -185,10 +185,17 @@ func (r *reconciler) keepSource(ctx context.Context, fn *kubeless.Function, code
 	if err := controllerutil.SetControllerReference(fn, cm, r.client.Scheme()); err != nil {
 		return err
 	}
-	if err := r.client.Create(ctx, cm); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("keep source: %w", err)
+	// Quotas are asked before it is seen that it is there. They would count it once
+	// more for a while, but for a dry run, which needs no content; a full one refuses
+	// that too.
+	err := r.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: *cm.ObjectMeta.DeepCopy()}, client.DryRunAll)
+	if err == nil {
+		err = r.client.Create(ctx, cm)
 	}
-	return nil
+	if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) && r.runs(ctx, fn, code) {
+		return nil
+	}
+	return fmt.Errorf("keep source: %w", err)
 }
 
 // adviseImage says what to do where a node has not the image of the

@@ -19,6 +19,33 @@ import (
 	"redoubt.dev/redoubt/internal/kube"
 )
 
+// A full quota takes nothing from a function whose source is there: the API server
+// asks it before it looks.
+func TestFullQuotaForASourceThatIsThere(t *testing.T) {
+	fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "f", UID: "u"}}
+	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "f-00001", Labels: map[string]string{serving.ConfigurationLabel: "f"}}}
+	there, other := code{name: "f-source-1"}, code{name: "f-source-2"}
+	rev.Spec.Volumes = there.volumes()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(kubeless.AddToScheme(scheme), serving.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	counted := 0
+	quota := interceptor.Funcs{Create: func(_ context.Context, _ client.WithWatch, o client.Object, options ...client.CreateOption) error {
+		if len((&client.CreateOptions{}).ApplyOptions(options).DryRun) == 0 {
+			counted++
+		}
+		return apierrors.NewForbidden(corev1.Resource("configmaps"), o.GetName(), errors.New("exceeded quota"))
+	}}
+	r := &reconciler{client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(rev).WithInterceptorFuncs(quota).Build()}
+	if err := r.keepSource(t.Context(), fn, there); err != nil || counted > 0 {
+		t.Errorf("one that is there: %v, counted %d times", err, counted)
+	}
+	if err := r.keepSource(t.Context(), fn, other); !apierrors.IsForbidden(err) {
+		t.Errorf("one that is not: %v", err)
+	}
+}
+
 // What a full quota refuses is tried again: nobody tells when there is room.
 func TestFullQuota(t *testing.T) {
 	fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "f", UID: "u"}}

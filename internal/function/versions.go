@@ -55,6 +55,13 @@ func (r *reconciler) tidySources(ctx context.Context, fn *kubeless.Function, svc
 	return nil
 }
 
+// runs says whether a revision of fn has the source, which then is there.
+func (r *reconciler) runs(ctx context.Context, fn *kubeless.Function, code code) bool {
+	var revisions serving.RevisionList
+	err := r.client.List(ctx, &revisions, client.InNamespace(fn.Namespace), client.MatchingLabels{serving.ConfigurationLabel: fn.Name})
+	return err == nil && slices.ContainsFunc(revisions.Items, func(rev serving.Revision) bool { return slices.ContainsFunc(rev.Spec.Volumes, code.isIn) })
+}
+
 // versionsIn are those of fn's source that are mounted.
 func versionsIn(fn *kubeless.Function, volumes []corev1.Volume) map[string]bool {
 	versions := map[string]bool{}
