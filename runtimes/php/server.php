@@ -159,6 +159,7 @@ final class Worker
 
     private static function work(Handler $handler, $server): never
     {
+        stream_set_timeout($server, -1); // or it ends when no call has come for PHP's minute
         while (($size = self::read($server, 4)) !== '') {
             $event = unserialize(self::read($server, unpack('N', $size)[1])); // the server has written it
             [$status, $kind, $body] = $handler->call($event);
