@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -16,7 +15,8 @@ import (
 
 // connection is one to a program that serves. The goroutine of a call writes the
 // request and reads the answer itself: the library's client has two more for
-// that, whose waking takes longer than all the rest.
+// that, whose waking takes longer than all the rest. Only a large request has
+// another that writes it.
 type connection struct {
 	*net.TCPConn
 	in    *bufio.Reader
@@ -27,6 +27,10 @@ type connection struct {
 // theirs after seconds, and one that goes on after it was frozen does so while it
 // is sent the next request, of which nobody knows then whether it was handled.
 const fresh = time.Second
+
+// atOnce is how large a body may be that the kernel takes although the program
+// does not read, in bytes.
+const atOnce = 16 << 10
 
 // connections are those to one address that wait for another request.
 type connections struct {
@@ -98,13 +102,37 @@ func (all connections) exchange(ctx context.Context, req *http.Request) (resp *h
 			_ = c.Close()
 		}
 	}()
-	unread := req.Write(c) // who answers before it has read all may leave the rest
+	sent := send(c, req)
 	for resp == nil || resp.StatusCode < http.StatusOK && resp.StatusCode != http.StatusSwitchingProtocols {
 		if resp, err = http.ReadResponse(c.in, req); err != nil {
-			return nil, nil, cmp.Or(unread, err)
+			return nil, nil, err
 		}
 	}
 	body, err = io.ReadAll(io.LimitReader(resp.Body, contract.MaxAnswer+1))
-	keeps = err == nil && unread == nil && !resp.Close && len(body) <= contract.MaxAnswer
+	// Who answers before it has read all may leave the rest.
+	keeps = err == nil && isSent(sent) && !resp.Close && len(body) <= contract.MaxAnswer
 	return resp, body, err
+}
+
+// send writes a request, and says on the channel what came of it. A large one is
+// written while the answer is read: a program that answers as it reads would
+// wait for its reader, and that for the program.
+func send(c connection, req *http.Request) chan error {
+	sent := make(chan error, 1)
+	if req.ContentLength <= atOnce {
+		sent <- req.Write(c)
+		return sent
+	}
+	go func() { sent <- req.Write(c) }() // until the connection is closed
+	return sent
+}
+
+// isSent says whether all of a request has been written.
+func isSent(sent chan error) bool {
+	select {
+	case err := <-sent:
+		return err == nil
+	default:
+		return false
+	}
 }

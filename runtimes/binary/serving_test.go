@@ -94,6 +94,30 @@ func TestAnEarlyAnswer(t *testing.T) {
 	}
 }
 
+// A program may answer while it reads.
+func TestAnAnswerOnTheWay(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", r.ContentLength)
+			_, _ = io.Copy(c, r.Body)
+		}
+	}()
+	const size = 32 << 20
+	if _, body, err := exchange(t, newConnections(l.Addr().String(), 1), bytes.NewReader(make([]byte, size))); err != nil || len(body) != size {
+		t.Errorf("%d bytes, %v", len(body), err)
+	}
+}
+
 func exchange(t *testing.T, all connections, body io.Reader) (*http.Response, []byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
