@@ -1,7 +1,10 @@
 package runtimes
 
 import (
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,4 +84,41 @@ func TestRubyServerAtItsFileLimit(t *testing.T) {
 			t.Errorf("below it again: %q, want %q", got, data)
 		}
 	}
+}
+
+// Where it can have no more threads, a server loses a connection, and goes on.
+func TestRubyServerWithoutMoreThreads(t *testing.T) {
+	r, err := Get("ruby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	none, limit := filepath.Join(dir, "none"), filepath.Join(dir, "limit.rb")
+	err = os.WriteFile(limit, fmt.Appendf(nil, `
+class << Thread
+  alias made new
+  def new(&block) = File.exist?(%q) ? raise(ThreadError, "can't create Thread: Resource temporarily unavailable") : made(&block)
+end
+`, none), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Command = append([]string{r.Command[0], "-r", limit}, r.Command[1:]...)
+	s := start(t, r, breeding, "run", patient)
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	if err := os.WriteFile(none, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := client.Get(s.url + "/healthz"); err == nil {
+		resp.Body.Close()
+		t.Error("an answer without a thread")
+	}
+	if err := os.Remove(none); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Get(s.url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }

@@ -515,7 +515,7 @@ class Server
     loop do
       make_room while @connections.size >= MAX_CONNECTIONS
       accept(listener.accept)
-    rescue SystemCallError
+    rescue SystemCallError, ThreadError
       sleep(0.01) # there are too many, or it has gone
     end
   end
@@ -532,6 +532,9 @@ class Server
       @connections.delete(Thread.current)
       socket.close
     end
+  rescue ThreadError # there are too many, or too little memory
+    socket.close
+    raise
   end
 
   # make_room ends a connection that has no request, if there is one.
