@@ -149,7 +149,7 @@ func (w *functionWriter) show(cmd *cobra.Command, fn *kubeless.Function) error {
 	if w.print.format == "table" {
 		w.print.format = "yaml"
 	}
-	return w.print.print(cmd.OutOrStdout(), fn, func() table { return table{names: []string{"function.kubeless.io/" + fn.Name}} })
+	return w.print.print(cmd.OutOrStdout(), fn, func() table { return table{names: []string{qualified("function", fn.Name)}} })
 }
 
 // keepSource stores what fn's own object has no room for. Its build waits for it.
@@ -253,7 +253,7 @@ func (w *functionWriter) finish(cmd *cobra.Command, c *connection, fn *kubeless.
 		if err != nil {
 			return err
 		}
-		return w.print.print(cmd.OutOrStdout(), value, func() table { return table{names: []string{"function.kubeless.io/" + fn.Name}} })
+		return w.print.print(cmd.OutOrStdout(), value, func() table { return table{names: []string{qualified("function", fn.Name)}} })
 	}
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "Function '%s' %s in namespace '%s'.\n", fn.Name, done, fn.Namespace)

@@ -28,7 +28,6 @@ func newFunctionList(a *app) *cobra.Command {
 					row = append(row, functionClass(&fn), age(fn.CreationTimestamp), fn.Status.URL)
 				}
 				t.rows = append(t.rows, row)
-				t.names = append(t.names, "function.kubeless.io/"+fn.Name)
 			}
 			return t, nil
 		},
@@ -79,7 +78,7 @@ func newFunctionDescribe(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(cmd.OutOrStdout(), value, func() table { return table{names: []string{"function.kubeless.io/" + fn.Name}} })
+			return p.print(cmd.OutOrStdout(), value, func() table { return table{names: []string{qualified("function", fn.Name)}} })
 		},
 		ValidArgsFunction: complete(f, functions),
 	}

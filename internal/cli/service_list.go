@@ -83,7 +83,9 @@ func nameLines(kind string, list client.ObjectList) []string {
 // qualified is KIND.GROUP/NAME.
 func qualified(kind, name string) string {
 	switch kind {
-	case "tenant":
+	case "function", "httptrigger", "cronjobtrigger", "natstrigger":
+		return kind + ".kubeless.io/" + name
+	case "tenant", "invocation":
 		return kind + ".redoubt.dev/" + name
 	case "runtimeclass":
 		return kind + ".node.k8s.io/" + name

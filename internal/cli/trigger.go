@@ -124,7 +124,7 @@ func (w *triggerWriter) show(cmd *cobra.Command, t client.Object) error {
 		w.print.format = "yaml"
 	}
 	return w.print.print(cmd.OutOrStdout(), t, func() table {
-		return table{names: []string{strings.ToLower(w.kind) + ".kubeless.io/" + t.GetName()}}
+		return table{names: []string{qualified(strings.ToLower(w.kind), t.GetName())}}
 	})
 }
 
