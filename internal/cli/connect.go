@@ -18,6 +18,7 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/instance"
 )
 
 // clusterFlags say which cluster and namespace a command is about.
@@ -88,14 +89,29 @@ func (f *clusterFlags) path(cmd *cobra.Command) (string, error) {
 	if !named && os.Getenv("KUBECONFIG") != "" {
 		return "", nil
 	}
-	inst, err := f.app.instance()
-	if err != nil {
-		return "", usage(err)
+	inst, err := f.app.booted()
+	if errors.Is(err, errNotBooted) {
+		return "", fmt.Errorf("%w, or name a cluster with --kubeconfig", err)
 	}
-	if _, err := os.Stat(inst.Kubeconfig()); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("instance %q has not been booted; start it with: redoubt up%s, or name a cluster with --kubeconfig", inst.Name, nameFlag(inst))
+	if err != nil {
+		return "", err
 	}
 	return inst.Kubeconfig(), nil
+}
+
+var errNotBooted = errors.New("has not been booted")
+
+// booted is the instance that the global flags name, if there is a kubeconfig
+// of it. Without one, kubectl would ask whatever is at the host's port 8080.
+func (a *app) booted() (instance.Instance, error) {
+	inst, err := a.instance()
+	if err != nil {
+		return inst, usage(err)
+	}
+	if _, err := os.Stat(inst.Kubeconfig()); errors.Is(err, fs.ErrNotExist) {
+		return inst, fmt.Errorf("instance %q %w; start it with: redoubt up%s", inst.Name, errNotBooted, nameFlag(inst))
+	}
+	return inst, nil
 }
 
 // key is the object of that name in the connection's namespace.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,9 @@ func (a *app) images(ctx context.Context) (*store.Store, error) {
 	inst, err := a.instance()
 	if err != nil {
 		return nil, usage(err)
+	}
+	if _, err := os.Stat(inst.ContainerdSocket()); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("instance %q does not run; start it with: redoubt up%s", inst.Name, nameFlag(inst))
 	}
 	return store.Open(ctx, inst.ContainerdSocket())
 }

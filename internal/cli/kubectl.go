@@ -19,9 +19,9 @@ func newKubeconfig(a *app) *cobra.Command {
 		Short: "Print the administrator's kubeconfig",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			inst, err := a.instance()
+			inst, err := a.booted()
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			if pathOnly {
 				fmt.Fprintln(cmd.OutOrStdout(), inst.Kubeconfig())
@@ -29,7 +29,7 @@ func newKubeconfig(a *app) *cobra.Command {
 			}
 			data, err := os.ReadFile(inst.Kubeconfig())
 			if err != nil {
-				return fmt.Errorf("read kubeconfig (has the instance been booted?): %w", err)
+				return fmt.Errorf("read kubeconfig: %w", err)
 			}
 			_, err = cmd.OutOrStdout().Write(data)
 			return err
@@ -49,9 +49,9 @@ func newKubectl(a *app) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			inst, err := a.instance()
+			inst, err := a.booted()
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			engine, err := instance.EngineDir()
 			if err != nil {

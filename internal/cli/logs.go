@@ -44,8 +44,10 @@ func newLogs(a *app) *cobra.Command {
 func printLog(ctx context.Context, out io.Writer, inst instance.Instance, name string, follow bool) error {
 	path := supervise.LogFile(inst.LogDir(), filepath.Base(name))
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no log of %q; there are: %s", name, strings.Join(logNames(inst), ", "))
+	if names := logNames(inst); errors.Is(err, fs.ErrNotExist) && len(names) == 0 {
+		return fmt.Errorf("instance %q has no logs; boot it with: redoubt up%s", inst.Name, nameFlag(inst))
+	} else if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no log of %q; there are: %s", name, strings.Join(names, ", "))
 	}
 	if err != nil {
 		return err

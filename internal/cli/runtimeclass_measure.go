@@ -32,9 +32,9 @@ found, and what a class cannot do is refused to its pods from then on.
 An instance that boots does so by itself for what was not measured with its
 versions.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			inst, err := a.instance()
+			inst, err := a.booted()
 			if err != nil {
-				return usage(err)
+				return err
 			}
 			f.kubeconfig = inst.Kubeconfig() // the one whose node has the image
 			c, err := f.connect(cmd)

@@ -91,8 +91,11 @@ func control(ctx context.Context, inst instance.Instance, method, path string) (
 		return nil, err
 	}
 	resp, err := transport.RoundTrip(req)
+	if err != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("ask instance %q: %w", inst.Name, ctx.Err())
+	}
 	if err != nil {
-		return nil, fmt.Errorf("instance %q: %w: %w", inst.Name, instance.ErrNotRunning, err)
+		return nil, fmt.Errorf("instance %q is %w (%w); start it with: redoubt up --name %s", inst.Name, instance.ErrNotRunning, err, inst.Name)
 	}
 	return resp, nil
 }
