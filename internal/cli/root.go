@@ -22,6 +22,9 @@ type app struct {
 
 // instance returns the instance that the global flags name.
 func (a *app) instance() (instance.Instance, error) {
+	if a.name == "" { // as of a variable that is not set: not the default one, which it could purge
+		return instance.Instance{}, errors.New("--name is empty; name an instance, or leave the flag out")
+	}
 	return instance.New(a.name, a.dataDir)
 }
 

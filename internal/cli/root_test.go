@@ -47,3 +47,12 @@ func TestSecondSignalEndsReading(t *testing.T) {
 	_ = cmd.Process.Kill()
 	t.Fatal("the command goes on reading")
 }
+
+// An empty name is a mistake, and not that of the instance that needs none.
+func TestEmptyNameIsRefused(t *testing.T) {
+	for _, command := range []string{"status", "down", "kubeconfig"} {
+		if err := run(command, "--name="); err == nil || !strings.Contains(err.Error(), "--name is empty") {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+}
