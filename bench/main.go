@@ -92,6 +92,13 @@ var suites = []suite{
 var trace = flag.String("trace", "", "a load for simulate to replay too: a CSV file of seconds and requests per second")
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == noisy.ClientCommand {
+		if err := noisy.Client(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.SetLogger(logr.Discard()) // of the library behind clients; errors are returned

@@ -94,37 +94,3 @@ func pass(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 }
-
-// listen makes requests to the quiet tenant at a steady pace, whatever the
-// answers take, and returns how long each took, in milliseconds.
-func (t *town) listen(ctx context.Context) ([]float64, error) {
-	type answer struct {
-		took float64
-		err  error
-	}
-	n := int(length / pause)
-	answers := make(chan answer, n)
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for range n {
-		<-tick.C
-		go func() {
-			took, err := t.request(ctx, quiet, "web")
-			answers <- answer{took, err}
-		}()
-	}
-	var times []float64
-	var failed error
-	lost := 0
-	for range n {
-		a := <-answers
-		if a.err != nil {
-			failed, lost = a.err, lost+1
-		}
-		times = append(times, a.took)
-	}
-	if failed != nil {
-		return nil, fmt.Errorf("%d of %d requests failed, one of them: %w", lost, n, failed)
-	}
-	return times, nil
-}
