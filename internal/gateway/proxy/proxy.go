@@ -94,7 +94,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{start: time.Now(), peer: peerOf(req), proto: clientOf(req).scheme, out: out}
 	in := &counter{body: req.Body}
 	defer h.finish(x, req, out, in) // also when the copy of a body panics
-	found, err := h.table.Find(query(req))
+	found, err := h.find(req)
 	if err == nil {
 		if x.guard, x.cut = found.Guard, found.Cut; x.guard != nil {
 			if refusal := x.guard.Judge(judged(req)); refusal != nil {
@@ -150,6 +150,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	h.reverse.ServeHTTP(out, req)
+}
+
+// find says where a request goes that can be read in one way.
+func (h *Handler) find(req *http.Request) (table.Found, error) {
+	var fault *http1.Error
+	if errors.As(http1.CheckForeign(req), &fault) {
+		return table.Found{}, &balance.Refusal{Status: fault.Status, Message: fault.Message}
+	}
+	return h.table.Find(query(req))
 }
 
 // awake waits until the instance runs.
