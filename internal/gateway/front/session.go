@@ -88,8 +88,12 @@ func (n *session) readHead() (int, error) {
 			return 0, errTLS
 		}
 		length, err := http1.RequestHead(n.conn.Buffered(), &scanned)
-		if err != nil || length > 0 {
-			return length, err
+		if err != nil {
+			return 0, err
+		}
+		if length > 0 {
+			n.begun()
+			return length, nil
 		}
 		if len(n.conn.Buffered()) == 0 {
 			n.conn.Release()
@@ -99,6 +103,14 @@ func (n *session) readHead() (int, error) {
 		if err := n.conn.Fill(); err != nil {
 			return 0, err
 		}
+	}
+}
+
+// begun notes that a request has come, for which a server waits that drains.
+func (n *session) begun() {
+	n.enter(head, headTimeout)
+	if n.server.draining.Load() { // else nobody has said the last call
+		n.onward(head, headTimeout)
 	}
 }
 
@@ -139,8 +151,7 @@ func (n *session) handOver(to func(c net.Conn, public bool)) {
 	read := bytes.Clone(n.conn.Buffered())
 	n.conn.Discard(len(read))
 	n.conn.Release()
-	n.enter(idle, 0)
-	_ = n.conn.SetDeadline(time.Time{})
+	n.onward(joined, 0)
 	to(&replayed{n.conn.Conn, read}, n.public)
 }
 

@@ -58,12 +58,26 @@ func (n *session) enter(p phase, d time.Duration) {
 	n.watch.deadline.Store(n.server.clock.in(d))
 }
 
+// onward begins a phase as enter does, and takes back what lastCall or idleness did
+// to the connection: what begins now has all the time that it needs.
+func (n *session) onward(p phase, d time.Duration) {
+	n.enter(p, d)
+	n.watch.mu.Lock()
+	defer n.watch.mu.Unlock()
+	if n.watch.cause.Load() == nil {
+		_ = n.conn.SetDeadline(time.Time{})
+	}
+}
+
 // use tells the watchdog which connection to end with the exchange; nil for
-// none.
+// none. An exchange that was ended while it had none ends with this one.
 func (n *session) use(up *upstream.Conn) {
 	n.watch.mu.Lock()
+	defer n.watch.mu.Unlock()
 	n.watch.up = up
-	n.watch.mu.Unlock()
+	if up != nil && n.watch.cause.Load() != nil {
+		_ = up.SetDeadline(past)
+	}
 }
 
 // abort ends the exchange for a reason: the first one counts.
@@ -127,6 +141,8 @@ func (n *session) expire() {
 // lastCall lets a session without a request end soon. A request that is on its
 // way at this moment is still answered.
 func (n *session) lastCall() {
+	n.watch.mu.Lock() // not in between when a request has come
+	defer n.watch.mu.Unlock()
 	if phase(n.watch.phase.Load()) == idle {
 		_ = n.conn.SetReadDeadline(time.Now().Add(2 * tick))
 	}
