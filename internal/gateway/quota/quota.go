@@ -41,11 +41,11 @@ func New() *Book { return &Book{tenants: map[string]*tenant{}} }
 func (b *Book) SetNamespace(namespace, name string, limits Limits) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	t := b.named(name) // before this namespace is taken off, which may be its only one
 	delete(b.tenants, namespace)
 	if name == "" || limits == (Limits{}) {
 		return
 	}
-	t := b.named(name)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.limits = limits

@@ -32,6 +32,11 @@ func TestRequests(t *testing.T) {
 			t.Errorf("%s: %d of 15 came through, want %d", step.namespace, got, step.want)
 		}
 	}
+	// A namespace that changes, here the only one of its tenant, begins nothing anew.
+	b.SetNamespace("b", "b", Limits{RequestsPerSecond: 10})
+	if got := count("b", 15); got != 0 {
+		t.Errorf("after a change: %d came through, want none", got)
+	}
 	now = now.Add(300 * time.Millisecond)
 	if got := count("a2", 15); got != 3 {
 		t.Errorf("after 0.3 s: %d came through, want 3", got)
