@@ -4,7 +4,15 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/balance"
 )
+
+// takeTimeout is how long a client may pause in taking the answer.
+const takeTimeout = time.Minute
+
+var slowClient = &balance.Refusal{Status: http.StatusRequestTimeout, Message: "the client was too slow"}
 
 // recorder remembers the status and the size of an answer.
 type recorder struct {
@@ -16,6 +24,7 @@ type recorder struct {
 	// returns then, together with the end of the stream: gRPC tells an answer of
 	// trailers alone by the one frame that it is.
 	bodyless bool
+	slow     *time.Timer // runs while the client is waited for; nil before the first time
 }
 
 // FlushError sends what has been written.
@@ -23,7 +32,26 @@ func (r *recorder) FlushError() error {
 	if r.bodyless {
 		return nil
 	}
+	defer r.waits()()
 	return http.NewResponseController(r.ResponseWriter).Flush()
+}
+
+// waits begins the time that the client has to take what is sent, and returns
+// what ends it.
+func (r *recorder) waits() (end func() bool) {
+	if r.slow == nil {
+		r.slow = time.AfterFunc(takeTimeout, r.tooSlow)
+	} else {
+		r.slow.Reset(takeTimeout)
+	}
+	return r.slow.Stop
+}
+
+// tooSlow ends the exchange with a client that takes nothing: it would keep its
+// place in the instance for ever.
+func (r *recorder) tooSlow() {
+	r.watch.end(slowClient)
+	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -37,6 +65,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
+	defer r.waits()()
 	n, err := r.ResponseWriter.Write(b)
 	r.n += int64(n)
 	r.watch.passed()

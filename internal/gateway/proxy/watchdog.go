@@ -32,6 +32,13 @@ func (w *watchdog) passed() {
 	}
 }
 
+// end ends the exchange for a reason.
+func (w *watchdog) end(why *balance.Refusal) {
+	if w != nil {
+		w.cancel(why)
+	}
+}
+
 // answerWithin starts the time for the beginning of the answer.
 func (w *watchdog) answerWithin(d time.Duration, name types.NamespacedName) {
 	w.set(d, func() {
