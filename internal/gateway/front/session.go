@@ -108,9 +108,9 @@ func (n *session) readHead() (int, error) {
 
 // begun notes that a request has come, for which a server waits that drains.
 func (n *session) begun() {
-	n.enter(head, headTimeout)
+	n.enter(head, 0)
 	if n.server.draining.Load() { // else nobody has said the last call
-		n.onward(head, headTimeout)
+		n.onward(head, 0)
 	}
 }
 
@@ -174,14 +174,15 @@ func (r *replayed) Read(b []byte) (int, error) {
 }
 
 // linger reads on for a moment: closing a connection with unread bytes resets
-// it, and may take the answer away from the client.
+// it, and may take the answer away from the client. However much a client sends
+// in that time: one that is quick would be reset the sooner.
 func (n *session) linger() {
-	const most, pause = 1 << 20, 500 * time.Millisecond
+	const pause = 500 * time.Millisecond
 	if c, ok := n.conn.Conn.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
 	_ = n.conn.SetReadDeadline(time.Now().Add(pause))
-	_, _ = io.CopyN(io.Discard, n.conn.Conn, most)
+	_, _ = io.Copy(io.Discard, n.conn.Conn)
 }
 
 // reset makes the end of the connection an error for the client.

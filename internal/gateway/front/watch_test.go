@@ -74,3 +74,30 @@ func TestEndedExchangeGetsNoConnection(t *testing.T) {
 		t.Error("the connection goes on")
 	}
 }
+
+// eager is a client that sends so much at once, and is done then.
+type eager struct {
+	net.Conn
+	left int
+}
+
+func (e *eager) Read(b []byte) (int, error) {
+	if e.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(b), e.left)
+	e.left -= n
+	return n, nil
+}
+
+func (*eager) SetReadDeadline(time.Time) error { return nil }
+
+// Who is answered before he has sent everything reads the answer, however much
+// that is: a connection that is closed with something unread is reset.
+func TestLingersForAllThatComes(t *testing.T) {
+	client := &eager{left: 64 << 20}
+	n := &session{conn: stream.New(client)}
+	if n.linger(); client.left > 0 {
+		t.Errorf("%d bytes were not read", client.left)
+	}
+}
