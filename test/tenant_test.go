@@ -83,7 +83,18 @@ func settled(t *testing.T, name string) *redoubt.Tenant {
 		if tenant.Status.ObservedGeneration != tenant.Generation || !slices.Contains(tenant.Status.Namespaces, name) {
 			return fmt.Errorf("its status is %+v", tenant.Status)
 		}
-		_, err := shared.Cluster.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
+		// Until the quota counts what it bounds, that is refused; right after a
+		// first boot it takes half a minute.
+		quota, err := shared.Cluster.CoreV1().ResourceQuotas(name).Get(t.Context(), "redoubt-tenant", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for kind := range quota.Spec.Hard {
+			if _, counted := quota.Status.Used[kind]; !counted {
+				return fmt.Errorf("its %s are not counted", kind)
+			}
+		}
+		_, err = shared.Cluster.CoreV1().ServiceAccounts(name).Get(t.Context(), "default", metav1.GetOptions{})
 		return err
 	})
 	return tenant

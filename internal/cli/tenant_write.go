@@ -203,7 +203,12 @@ func (w *tenantWriter) finish(cmd *cobra.Command, c *connection, tenant *redoubt
 			return fmt.Errorf("tenant '%s' is %s, but the namespace '%s' is not its: %w", tenant.Name, done, strings.TrimSuffix(name, "-"), err)
 		}
 	}
-	if err := inForce(cmd.Context(), c, tenant, w.namespaces, time.Duration(w.timeout)*time.Second); err != nil {
+	limit := time.Duration(w.timeout) * time.Second
+	deadline := time.Now().Add(limit)
+	if err := inForce(cmd.Context(), c, tenant, w.namespaces, limit); err != nil {
+		return err
+	}
+	if err := counted(cmd.Context(), c, tenant, deadline); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "Tenant '%s' %s: its floor is %s, open to it: %s.\n", tenant.Name, done, floorOf(&tenant.Spec),
@@ -263,4 +268,45 @@ func inForce(ctx context.Context, c *connection, tenant *redoubt.Tenant, namespa
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// counted waits until what the tenant's quotas bound is counted: the API server
+// refuses what it knows no number of. On a cluster that has just got its
+// definitions, Kubernetes hears of some of them half a minute later.
+func counted(ctx context.Context, c *connection, tenant *redoubt.Tenant, deadline time.Time) error {
+	for {
+		var uncounted string
+		for _, namespace := range tenant.Status.Namespaces {
+			var quotas corev1.ResourceQuotaList
+			if err := c.List(ctx, &quotas, client.InNamespace(namespace), client.MatchingLabels{redoubt.TenantLabel: tenant.Name}); err != nil {
+				return err
+			}
+			for i := range quotas.Items {
+				uncounted = orElse(uncounted, uncountedBy(&quotas.Items[i]))
+			}
+		}
+		if uncounted == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("tenant '%s' is not in force: nobody has counted its %s; does kube-controller-manager run?", tenant.Name, uncounted)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// uncountedBy names something that a quota bounds and nobody has counted yet;
+// empty where there is none.
+func uncountedBy(quota *corev1.ResourceQuota) string {
+	for name, most := range quota.Spec.Hard {
+		held, known := quota.Status.Hard[name]
+		if _, counted := quota.Status.Used[name]; !known || !counted || held.Cmp(most) != 0 {
+			return string(name)
+		}
+	}
+	return ""
 }
