@@ -14,32 +14,47 @@ import (
 // ownerFile, in a data folder, has the name of the instance whose data it is.
 const ownerFile = "instance"
 
-// ownerOf is the instance whose data the folder holds, empty where it does not
-// say. Who may not read that may not boot or end an instance either.
-func ownerOf(inst instance.Instance) string {
+// ownerIn is the instance that a data folder names as its owner, empty where it
+// names none. Who may not read that may not boot or end an instance either.
+func ownerIn(inst instance.Instance) string {
 	data, _ := os.ReadFile(inst.Data(ownerFile))
-	if owner := strings.TrimSpace(string(data)); owner != "" {
-		return owner
-	}
-	// One that runs since an earlier version wrote no name.
-	booted, _ := instance.Booted()
-	for _, name := range booted {
-		other := instance.Instance{Name: name}
-		if state, err := other.LoadState(); err == nil && name != inst.Name && sameFolder(inst, state.DataDir) {
-			return name
-		}
-	}
-	return ""
+	return strings.TrimSpace(string(data))
 }
 
-// checkOwner refuses the data folder of another instance, which may run.
-func checkOwner(inst instance.Instance) error {
-	owner := ownerOf(inst)
-	if owner == "" || owner == inst.Name {
-		return nil
+// ownerOf is the instance whose data the folder holds, empty where nobody says.
+func ownerOf(inst instance.Instance) string {
+	owner := ownerIn(inst)
+	if owner != "" {
+		return owner
 	}
-	return fmt.Errorf("%s holds the data of instance %q, not of %q; choose another data folder with --data-dir, or use: --name %s",
-		inst.DataDir, owner, inst.Name, owner)
+	// Of one that runs since an earlier version, which wrote no name, or whose
+	// folder somebody has emptied, the state tells.
+	booted, _ := instance.Booted()
+	for _, name := range booted {
+		state, err := instance.Instance{Name: name}.LoadState()
+		if err != nil || !sameFolder(inst, state.DataDir) {
+			continue
+		}
+		if name != inst.Name {
+			return name
+		}
+		owner = name
+	}
+	return owner
+}
+
+// mustBeOurs refuses a data folder of another instance, which may run, and one
+// that holds something else.
+func mustBeOurs(inst instance.Instance) error {
+	switch owner := ownerOf(inst); owner {
+	case inst.Name:
+		return nil
+	case "":
+		return mustHoldOurs(inst)
+	default:
+		return fmt.Errorf("%s holds the data of instance %q, not of %q; choose another data folder with --data-dir, or use: --name %s",
+			inst.DataDir, owner, inst.Name, owner)
+	}
 }
 
 // claim makes the data folder the instance's, whose lock is held. A folder that
@@ -59,11 +74,11 @@ func claim(inst instance.Instance) error {
 }
 
 func takeFolder(inst instance.Instance) error {
-	if ownerOf(inst) == inst.Name {
-		return nil
-	}
-	if err := errors.Join(checkOwner(inst), mustHoldOurs(inst)); err != nil {
+	if err := mustBeOurs(inst); err != nil {
 		return err
+	}
+	if ownerIn(inst) == inst.Name {
+		return nil
 	}
 	if err := os.MkdirAll(inst.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make folder: %w; choose another data folder with --data-dir", err)
@@ -105,10 +120,8 @@ func mustHoldOurs(inst instance.Instance) error {
 // mount that somebody else made below the data folder. The owner's name goes
 // last, so that what is left of a purge that was killed can be purged.
 func purge(inst instance.Instance) error {
-	if ownerOf(inst) != inst.Name {
-		if err := errors.Join(checkOwner(inst), mustHoldOurs(inst)); err != nil {
-			return fmt.Errorf("nothing was removed: %w", err)
-		}
+	if err := mustBeOurs(inst); err != nil {
+		return fmt.Errorf("nothing was removed: %w", err)
 	}
 	if err := mustNotHoldMounts(inst.DataDir); err != nil {
 		return err

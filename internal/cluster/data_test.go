@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -111,6 +112,13 @@ func TestFolderThatIsNoInstancesIsKept(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			unlock, err := lock(inst)
+			if (err == nil) != c.ours {
+				t.Errorf("lock: %v, want success %t", err, c.ours)
+			}
+			if err == nil {
+				unlock()
+			}
 			if err := claim(inst); (err == nil) != c.ours {
 				t.Errorf("claim: %v, want success %t", err, c.ours)
 			}
@@ -128,6 +136,55 @@ func TestFolderThatIsNoInstancesIsKept(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A folder that was mistyped may be anybody's, who has a kubelet, too.
+func TestDownKeepsOthersMounts(t *testing.T) {
+	inst := unbooted(t)
+	foreign := inst.Data("kubelet", "pods", "volume")
+	if err := os.MkdirAll(foreign, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", foreign, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(foreign, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	filled(t, inst, "kubelet/pods/volume/precious")
+	if err := Down(t.Context(), inst, false, io.Discard); err == nil || !strings.Contains(err.Error(), "--data-dir") {
+		t.Errorf("down: %v, want it to refuse the folder", err)
+	}
+	if _, err := os.Stat(filepath.Join(foreign, "precious")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(inst.RunDir()); err == nil {
+		t.Error("it has a run folder")
+	}
+}
+
+// What was booted can be ended, whatever has become of its folder.
+func TestFolderOfWhatWasBootedIsOurs(t *testing.T) {
+	inst := unbooted(t)
+	unlock, err := lock(inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(claim(inst), inst.SaveState(instance.State{DataDir: inst.DataDir}), os.Remove(inst.Data(ownerFile))); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	filled(t, inst, "kubelet/left")
+	unlock, err = lock(inst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err := claim(inst); err != nil || ownerIn(inst) != inst.Name {
+		t.Errorf("the owner is %q, %v", ownerIn(inst), err)
 	}
 }
 

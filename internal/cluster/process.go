@@ -20,7 +20,8 @@ func lock(inst instance.Instance) (unlock func(), err error) {
 		return nil, fmt.Errorf("instance %q was booted with --data-dir %s, not %s; use that folder, another --name, or end it with: redoubt down --name %s",
 			inst.Name, state.DataDir, inst.DataDir, inst.Name)
 	}
-	if err := checkOwner(inst); err != nil {
+	// Who has the lock takes the folder's mounts away.
+	if err := mustBeOurs(inst); err != nil {
 		return nil, err
 	}
 	for {
