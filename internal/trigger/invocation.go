@@ -126,7 +126,9 @@ func (r *invocationReconciler) prune(ctx context.Context, namespace string) erro
 	if len(finished) <= maxFinished {
 		return nil
 	}
-	slices.SortFunc(finished, func(a, b redoubt.Invocation) int { return expiry(&a).Compare(expiry(&b)) })
+	// By their ends, not by their expiries: failures, which are kept for longest,
+	// would take the places of all answers that come after them.
+	slices.SortFunc(finished, func(a, b redoubt.Invocation) int { return end(&a).Compare(end(&b)) })
 	for n := range finished[:len(finished)-maxFinished] {
 		if err := r.remove(ctx, finished[n].DeepCopy()); err != nil {
 			return err
@@ -145,10 +147,15 @@ func expiry(i *redoubt.Invocation) time.Time {
 	if i.Status.Phase == redoubt.InvocationFailed && i.Status.Attempts > 0 {
 		keep = max(keep, failedTTL)
 	}
+	return end(i).Add(keep)
+}
+
+// end is when a finished invocation has ended.
+func end(i *redoubt.Invocation) time.Time {
 	if i.Status.CompletionTime == nil {
-		return i.CreationTimestamp.Add(keep)
+		return i.CreationTimestamp.Time
 	}
-	return i.Status.CompletionTime.Add(keep)
+	return i.Status.CompletionTime.Time
 }
 
 // refuse says why an invocation cannot be, if it cannot.

@@ -1,11 +1,15 @@
 package trigger
 
 import (
+	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	redoubt "redoubt.dev/redoubt/api/redoubt/v1"
 )
@@ -56,6 +60,39 @@ func TestExpiry(t *testing.T) {
 	i := &redoubt.Invocation{Spec: redoubt.InvocationSpec{TTLSecondsAfterFinished: &ttl}, Status: redoubt.InvocationStatus{Phase: redoubt.InvocationFailed, Attempts: 5, CompletionTime: &end}}
 	if got := expiry(i).Sub(end.Time); got != failedTTL {
 		t.Errorf("one that failed is kept for %v", got)
+	}
+}
+
+// manyInvocations is a namespace's, in an API server.
+type manyInvocations struct {
+	client.Client
+	all     []redoubt.Invocation
+	removed []string
+}
+
+func (m *manyInvocations) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*redoubt.InvocationList).Items = slices.Clone(m.all)
+	return nil
+}
+
+func (m *manyInvocations) Delete(_ context.Context, i client.Object, _ ...client.DeleteOption) error {
+	m.removed = append(m.removed, i.GetName())
+	return nil
+}
+
+// The latest are kept, however long those before them may stay.
+func TestPrune(t *testing.T) {
+	m := &manyInvocations{}
+	for n := range maxFinished + 2 {
+		at := metav1.NewMicroTime(time.Unix(int64(n), 0))
+		i := redoubt.Invocation{ObjectMeta: metav1.ObjectMeta{Name: strconv.Itoa(n)}, Status: redoubt.InvocationStatus{Phase: redoubt.InvocationFailed, Attempts: 1, CompletionTime: &at}}
+		if n >= maxFinished {
+			i.Status.Phase = redoubt.InvocationSucceeded
+		}
+		m.all = append(m.all, i)
+	}
+	if err := (&invocationReconciler{client: m}).prune(t.Context(), "n"); err != nil || !slices.Equal(m.removed, []string{"0", "1"}) {
+		t.Errorf("removed %v, %v", m.removed, err)
 	}
 }
 
