@@ -160,9 +160,13 @@ final class Worker
     private static function work(Handler $handler, $server): never
     {
         stream_set_timeout($server, -1); // or it ends when no call has come for PHP's minute
+        $own = getmypid();
         while (($size = self::read($server, 4)) !== '') {
             $event = unserialize(self::read($server, unpack('N', $size)[1])); // the server has written it
             [$status, $kind, $body] = $handler->call($event);
+            if (getmypid() !== $own) {
+                break; // a fork that the function has made: its parent answers
+            }
             self::write($server, json_encode([$status, $kind, strlen($body)]) . "\n" . $body);
         }
         posix_kill(getmypid(), SIGKILL); // without what the function registered for the end

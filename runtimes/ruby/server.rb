@@ -133,11 +133,13 @@ end
 
 # work makes the calls that come, one after the other, and ends this process.
 def work(handler, socket)
-  goes_on = true
+  goes_on, own = true, Process.pid
   while goes_on && (head = socket.read(4))
     event = Marshal.load(socket.read(head.unpack1('N'))) # the server has written it
     status, kind, goes_on, body = run(handler, event)
     $stdout.flush
+    break if Process.pid != own # a fork that the function has made: its parent answers
+
     socket.write([status, goes_on ? 1 : 0, kind.bytesize, body.bytesize].pack(HEAD), kind, body.b)
   end
 ensure
