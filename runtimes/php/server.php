@@ -153,6 +153,7 @@ final class Worker
             pcntl_signal(SIGTERM, SIG_DFL);
             self::work($server->handler, $to);
         }
+        posix_setpgid($this->pid, $this->pid); // with all that it will start
         fclose($to);
         stream_set_blocking($this->pipe, false);
     }
@@ -200,9 +201,13 @@ final class Worker
         return @stream_socket_recvfrom($this->pipe, 1, STREAM_PEEK) === false;
     }
 
-    public function end(): void
+    /** Ends it, and after a call that ran past its time all that it has started. */
+    public function end(bool $all = false): void
     {
         fclose($this->pipe);
+        if ($all) {
+            posix_kill(-$this->pid, SIGKILL);
+        }
         posix_kill($this->pid, SIGKILL);
         pcntl_waitpid($this->pid, $status);
     }
@@ -269,7 +274,7 @@ final class Call
         if ($this->over) {
             $this->server->give($this->worker);
         } else {
-            $this->worker->end();
+            $this->worker->end(microtime(true) > $this->deadline);
         }
     }
 }

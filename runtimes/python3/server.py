@@ -456,7 +456,18 @@ class Calls:
                 os._exit(0)  # a fork that the function has made: its parent answers
 
 
+# An order for the breeder: 0 and the slot of a new worker, or the process of one to
+# end, alone or, after a call that ran past its time, with all that it has started.
 ORDER = struct.Struct("!ii")
+ALONE, ALL = 0, 1
+
+
+def attempt(call, *arguments):
+    """Make a system call that may find nobody."""
+    try:
+        call(*arguments)
+    except OSError:
+        pass
 
 
 def breed(sock):
@@ -467,6 +478,7 @@ def breed(sock):
     """
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # its children it waits for
         env, problem = marshal.loads(receive(sock, int.from_bytes(receive(sock, 4), "big")))
         os.environ.update(env)
         configure()
@@ -480,6 +492,8 @@ def breed(sock):
         while order := receive(sock, ORDER.size):
             pid, slot = ORDER.unpack(order)
             if pid > 0:
+                if slot == ALL:
+                    attempt(os.killpg, pid, signal.SIGKILL)
                 os.kill(pid, signal.SIGKILL)  # it is this process's until it is waited for
                 os.waitpid(pid, 0)
                 sock.sendall(b"k")
@@ -493,6 +507,7 @@ def breed(sock):
                 sock.close()
                 ours.close()
                 Calls(handler, problem, Slot(slot)).run(theirs)
+            attempt(os.setpgid, pid, pid)  # with all that it will start
             socket.send_fds(sock, [ORDER.pack(pid, slot)], [ours.fileno()])
             ours.close()
             theirs.close()
@@ -667,18 +682,18 @@ class Server:
         else:
             self.refuse(sock, 500, ENDED, worker.slot if phase == Slot.CALLS else None)
 
-    def end(self, worker):
+    def end(self, worker, whom=ALONE):
         """See that a worker has ended."""
-        self.kill(worker.pid)
+        self.kill(worker.pid, whom)
         self.forget(worker.sock)
         self.busy.pop(worker.pid, None)
         if worker in self.idle:
             self.idle.remove(worker)
         self.slots.append(worker.number)
 
-    def kill(self, pid):
+    def kill(self, pid, whom=ALONE):
         """End a worker's process, and wait for that."""
-        self.breeder.sendall(ORDER.pack(pid, 0))
+        self.breeder.sendall(ORDER.pack(pid, whom))
         if not receive(self.breeder, 1):
             os._exit(1)
 
@@ -694,7 +709,7 @@ class Server:
     def stop_late(self):
         now = time.monotonic()
         for worker in [w for w in self.busy.values() if self.deadline(w, now) <= now]:
-            self.end(worker)
+            self.end(worker, ALL)
             phase = worker.slot.phase()  # which changes no more
             if phase == Slot.CALLS:
                 self.refuse(worker.lent, 408, f"the function did not answer within {TIMEOUT:g} seconds and was stopped", worker.slot)
@@ -751,6 +766,7 @@ def put(files):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as the sandbox's first process it has what others leave, too
     configure()
     spare = os.environ.pop("FUNC_SPARE", "")
     if spare:

@@ -153,10 +153,11 @@ HEAD_SIZE = 12
 # one thread and no connections, so that workers inherit neither.
 def breed(handler, socket)
   while (order = socket.recv(4)) && order.bytesize == 4
-    pid = order.unpack1('N')
-    if pid.positive?
-      Process.kill(:KILL, pid) # it is this process's until it is waited for
-      Process.wait(pid)
+    pid = order.unpack1('l>')
+    if pid.nonzero?
+      group { Process.kill(:KILL, pid) } if pid.negative?
+      Process.kill(:KILL, pid.abs) # it is this process's until it is waited for
+      Process.wait(pid.abs)
       next
     end
     ours, theirs = UNIXSocket.pair
@@ -168,6 +169,7 @@ def breed(handler, socket)
     rescue SystemCallError
       0 # there are too many, or too little memory
     end
+    group { Process.setpgid(pid, pid) } if pid.positive? # with all that it will start
     # In one message: who can have no more sockets still knows whose that was.
     socket.sendmsg([pid].pack('N'), 0, nil, Socket::AncillaryData.unix_rights(ours))
     [ours, theirs].each(&:close)
@@ -176,12 +178,19 @@ ensure
   exit!(0)
 end
 
+# group does something to a group of processes, which may have ended.
+def group
+  yield
+rescue SystemCallError
+  # Nobody is left.
+end
+
 # Worker is a process that makes calls, seen from the server.
 class Worker
-  attr_reader :pid, :socket
+  attr_reader :pid, :socket, :late
 
   def initialize(pid, socket)
-    @pid, @socket = pid, socket
+    @pid, @socket, @late = pid, socket, false
   end
 
   # alive? says whether it has not ended since its last call.
@@ -209,7 +218,8 @@ class Worker
       part = @socket.recv_nonblock([size - all.bytesize, 1 << 20].min, exception: false)
       if part == :wait_readable
         left = deadline - now
-        raise Problem.new(408, "the function did not answer within #{TIMEOUT.to_i} seconds and was stopped") if left <= 0 || !@socket.wait_readable(left)
+        @late = left <= 0 || !@socket.wait_readable(left)
+        raise Problem.new(408, "the function did not answer within #{TIMEOUT.to_i} seconds and was stopped") if @late
 
         next
       end
@@ -273,7 +283,8 @@ class Workers
     exit!(1)
   end
 
-  # order is for the breeder. Without it there are no calls: the node starts this anew.
+  # order is for the breeder: 0 to fork a worker, its process to end one, negative with
+  # all that it has started. Without it there are no calls: the node starts this anew.
   def order(pid)
     @breeder.send([pid].pack('N'), 0)
   rescue SystemCallError
@@ -285,7 +296,7 @@ class Workers
   end
 
   def finish(worker)
-    order(worker.pid)
+    order(worker.late ? -worker.pid : worker.pid)
     worker.socket.close
   end
 end
@@ -514,6 +525,7 @@ class Server
     listener = TCPServer.new('0.0.0.0', PORT)
     listener.listen(1024)
     Thread.new { leave_late }
+    Thread.new { reap }
     loop do
       make_room while @connections.size >= MAX_CONNECTIONS
       accept(listener.accept)
@@ -546,6 +558,15 @@ class Server
     # It has ended meanwhile.
   ensure
     sleep(0.01)
+  end
+
+  # reap waits for what others leave: as the sandbox's first process, this has it.
+  def reap
+    loop do
+      Process.wait
+    rescue SystemCallError
+      sleep(1) # there is nothing
+    end
   end
 
   # leave_late ends connections whose other side does not send on.
