@@ -39,7 +39,8 @@ func (s stdio) Call(ctx context.Context, r *http.Request, body []byte) (contract
 		return contract.Answer{}, out.Over()
 	case errors.As(err, &exit):
 		return contract.Answer{}, said.Failed(err)
-	case err != nil && !errors.Is(err, syscall.EPIPE): // it need not read what it is sent
+	// It need not read what it is sent, and what it leaves running may keep its output.
+	case err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, exec.ErrWaitDelay):
 		return contract.Answer{}, contract.Problemf(500, "%s cannot be started: %v", s.file, err)
 	}
 	return out.Answer(), nil
