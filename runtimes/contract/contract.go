@@ -176,6 +176,8 @@ func (f *function) run(r *http.Request) (Answer, error) {
 		return Answer{}, Late()
 	case err != nil:
 		return Answer{}, err
+	case a.Status < 200 || a.Status > 599: // which the library would not send, or nobody take
+		return Answer{}, Problemf(500, "the function answered with the status %d, which is that of no answer", a.Status)
 	case len(a.Body) > MaxAnswer:
 		return Answer{}, Problemf(500, "the function's answer is larger than %d MiB", MaxAnswer>>20)
 	}

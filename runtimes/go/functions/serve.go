@@ -73,7 +73,12 @@ type written struct {
 
 func (w *written) Header() http.Header { return w.header }
 
-func (w *written) WriteHeader(status int) { w.status = cmp.Or(w.status, status) }
+// WriteHeader notes the first status that is not one on the way to the answer.
+func (w *written) WriteHeader(status int) {
+	if status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+		w.status = cmp.Or(w.status, status)
+	}
+}
 
 func (w *written) Write(p []byte) (int, error) { return w.body.Write(p) }
 
