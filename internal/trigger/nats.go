@@ -32,6 +32,10 @@ const (
 	natsSource = "natstriggers.kubeless.io"
 	// maxFunctions is how many functions a trigger calls at most.
 	maxFunctions = 100
+	// maxFollowers is how many the triggers of one tenant call at most, each counted
+	// for each trigger. They are held here, whatever comes: some goroutines for each,
+	// a consumer of the server's, and a stream, for which it sets room aside.
+	maxFollowers = 200
 	// natsLook is how often a trigger's followers are looked at.
 	natsLook = 5 * time.Second
 )
@@ -91,13 +95,13 @@ func (r *natsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	var t kubeless.NATSTrigger
 	err := r.client.Get(ctx, req.NamespacedName, &t)
 	if apierrors.IsNotFound(err) || err == nil && t.DeletionTimestamp != nil {
-		r.keep(req.NamespacedName, nil, "")
+		r.keep(req.NamespacedName, "", nil, "")
 		return ctrl.Result{}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	names, ready, err := r.examine(ctx, &t)
+	tenant, names, ready, err := r.examine(ctx, &t)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -107,7 +111,7 @@ func (r *natsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 			Namespace: t.Namespace, Trigger: t.Name, UID: string(t.UID), Function: name, Topic: t.Spec.Topic,
 		})
 	}
-	if problem := r.keep(req.NamespacedName, wanted, t.Spec.ReplyTopic); problem != nil && ready.Status == corev1.ConditionTrue {
+	if problem := r.keep(req.NamespacedName, tenant, wanted, t.Spec.ReplyTopic); problem != nil && ready.Status == corev1.ConditionTrue {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, "NotFollowing", problem.Error()
 	}
 	before := t.DeepCopy()
@@ -121,12 +125,12 @@ func (r *natsReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: natsLook}, nil
 }
 
-// examine says which functions the trigger calls, and whether it may.
-func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (names []string, ready serving.Condition, err error) {
+// examine says whose the trigger is, which functions it calls, and whether it may.
+func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (tenant string, names []string, ready serving.Condition, err error) {
 	ready = serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
-	no := func(reason, format string, args ...any) ([]string, serving.Condition, error) {
+	no := func(reason, format string, args ...any) (string, []string, serving.Condition, error) {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, reason, fmt.Sprintf(format, args...)
-		return nil, ready, nil
+		return tenant, nil, ready, nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(&t.Spec.FunctionSelector)
 	if err != nil {
@@ -134,9 +138,9 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	}
 	var ns corev1.Namespace
 	if err := r.client.Get(ctx, client.ObjectKey{Name: t.Namespace}, &ns); err != nil {
-		return nil, ready, err
+		return "", nil, ready, err
 	}
-	if tenant := ns.Labels[redoubt.TenantLabel]; tenant != "" && !within(tenant, t.Spec.Topic, t.Spec.ReplyTopic) {
+	if tenant = ns.Labels[redoubt.TenantLabel]; tenant != "" && !within(tenant, t.Spec.Topic, t.Spec.ReplyTopic) {
 		return no("TopicReserved", "The topics of tenant %q begin with %q; choose another.", tenant, tenant+".")
 	}
 	if jetstream.Covers(t.Spec.Topic, t.Spec.ReplyTopic) {
@@ -144,7 +148,7 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	}
 	var list kubeless.FunctionList
 	if err := r.client.List(ctx, &list, client.InNamespace(t.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return nil, ready, err
+		return "", nil, ready, err
 	}
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)
@@ -156,7 +160,7 @@ func (r *natsReconciler) examine(ctx context.Context, t *kubeless.NATSTrigger) (
 	case len(names) > maxFunctions:
 		return no("TooManyFunctions", "spec.functionSelector selects %d functions, and a trigger calls at most %d.", len(names), maxFunctions)
 	}
-	return names, ready, nil
+	return tenant, names, ready, nil
 }
 
 // within says that topics are a tenant's own, as far as there are any.
@@ -165,8 +169,9 @@ func within(tenant string, topics ...string) bool {
 }
 
 // keep makes the trigger's followers those that are wanted, with the topic of
-// their answers, and returns what is wrong with one of them.
-func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.Subscription, reply string) error {
+// their answers, as far as its tenant may have more, and returns what is wrong with
+// one of them.
+func (r *natsReconciler) keep(trigger types.NamespacedName, tenant string, wanted []jetstream.Subscription, reply string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.followers[trigger]
@@ -187,8 +192,13 @@ func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.S
 	var problem error
 	for _, s := range wanted {
 		f := now[s.Function]
+		if f == nil && tenant != "" && r.count(tenant) >= maxFollowers {
+			problem = fmt.Errorf("the triggers of tenant %q call %d functions, and may not call more", tenant, maxFollowers)
+			continue
+		}
 		if f == nil {
 			f = newFollower(r.ctx, s, reply, r.broker, r.caller)
+			f.tenant = tenant
 			now[s.Function] = f
 		}
 		f.setReplyTopic(reply)
@@ -197,6 +207,19 @@ func (r *natsReconciler) keep(trigger types.NamespacedName, wanted []jetstream.S
 		}
 	}
 	return problem
+}
+
+// count is how many followers a tenant has; r.mu is held.
+func (r *natsReconciler) count(tenant string) int {
+	n := 0
+	for _, of := range r.followers {
+		for _, f := range of {
+			if f.tenant == tenant {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // untilTheEnd is what the manager runs while the controllers do.
@@ -218,6 +241,7 @@ func untilTheEnd(r *natsReconciler) untilTheEndFunc {
 // follower calls one function with a topic's messages.
 type follower struct {
 	jetstream.Subscription
+	tenant string // guarded by the reconciler's mu
 	cancel context.CancelFunc
 	ended  chan struct{}
 
