@@ -94,24 +94,30 @@ func TestReleasedInstanceIsTakenBackAfterItsRevision(t *testing.T) {
 	}
 }
 
-// A connection of the server for HTTP/2 does not outlast the shortest time after
-// which its instance may be frozen.
+// A connection of the server for HTTP/2 is used again, and is closed before its
+// instance may be frozen.
 func TestConnectionForHTTP2IsNotKeptForTheThaw(t *testing.T) {
 	r := newRig(t)
+	tracker := instance.NewTracker(r.gateway.table.SetRevision, obliging{})
+	t.Cleanup(tracker.Close)
+	r.sink.tracker = tracker
 	r.service("sleeps", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, req.RemoteAddr) }), nil)
 	client := http2()
 	var before string
-	for range 2 {
+	for _, test := range []struct{ rests, same bool }{{false, false}, {false, true}, {true, false}, {false, true}} {
+		r.until("it is idle", func() bool { return r.load("sleeps").Active == 0 })
+		if test.rests {
+			r.gateway.table.Revisions(func(rev *balance.Revision) { rev.Rest(time.Now().Add(time.Hour)) })
+		}
 		resp, err := client.Do(r.request(http.MethodPost, "sleeps.default", "/", strings.NewReader("x")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		from, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || string(from) == before {
-			t.Errorf("%s from %s, before %s, %v", resp.Status, from, before, err)
+		if err != nil || resp.StatusCode != http.StatusOK || (string(from) == before) != test.same {
+			t.Errorf("%s from %s, before %s, %v; want the same: %v", resp.Status, from, before, err, test.same)
 		}
 		before = string(from)
-		time.Sleep(1100 * time.Millisecond)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"redoubt.dev/redoubt/internal/gateway/upstream"
 )
 
 const (
@@ -18,47 +20,49 @@ const (
 	// idleConnTimeout is how long an unused connection to an instance stays that
 	// speaks HTTP/2.
 	idleConnTimeout = 60 * time.Second
-	// idleConnTimeout1 is that of HTTP/1.1: less than the shortest time after
-	// which an instance may be frozen. When it goes on, it may close a connection
-	// that has become too old at the moment when a request is sent, and most
-	// requests cannot be sent again.
-	idleConnTimeout1 = 900 * time.Millisecond
+	// idleConnTimeout1 is that of HTTP/1.1.
+	idleConnTimeout1 = 30 * time.Second
 	// maxResponseHeader bounds an answer's head, in bytes.
 	maxResponseHeader = 64 << 10
 )
 
 // transport sends a request to the instance of its exchange, and to another
 // one when that takes no connection.
-type transport struct{ one, two http.RoundTripper }
+type transport struct{ two http.RoundTripper }
 
 func newTransport() *transport {
-	with := func(idle time.Duration, configure func(*http.Protocols)) *http.Transport {
-		t := &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			DisableCompression:     true,
-			MaxIdleConnsPerHost:    256,
-			IdleConnTimeout:        idle,
-			MaxResponseHeaderBytes: maxResponseHeader,
-			Protocols:              new(http.Protocols),
-		}
-		configure(t.Protocols)
-		return t
+	return &transport{newBounded(with(idleConnTimeout, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }))}
+}
+
+func with(idle time.Duration, configure func(*http.Protocols)) *http.Transport {
+	t := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        idle,
+		MaxResponseHeaderBytes: maxResponseHeader,
+		Protocols:              new(http.Protocols),
 	}
-	return &transport{
-		one: with(idleConnTimeout1, func(p *http.Protocols) { p.SetHTTP1(true) }),
-		two: newBounded(with(idleConnTimeout, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })),
-	}
+	configure(t.Protocols)
+	return t
+}
+
+// newOne is for one instance that speaks HTTP/1.1. Its connections are closed
+// when the instance rests: when it goes on, it may close one that has become too
+// old at the moment when a request is sent, and most requests cannot be sent again.
+func newOne() upstream.Others {
+	return with(idleConnTimeout1, func(p *http.Protocols) { p.SetHTTP1(true) })
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchangeOf(req.Context())
 	settings := x.revision.Settings()
-	to := t.one
-	if settings.HTTP2 {
-		to = t.two
-	}
 	body := req.Body
 	for attempt := 1; ; attempt++ {
+		to := t.two
+		if !settings.HTTP2 {
+			to = x.instance.Conns.Others(newOne).(*http.Transport)
+		}
 		req.URL.Host = x.instance.Address.String()
 		if body != nil {
 			req.Body = io.NopCloser(body) // a failed attempt must not close it

@@ -45,6 +45,7 @@ type Pool struct {
 	closed bool    // guarded by mu, as are all below
 	idle   []*Conn // the one used last is at the end
 	kept   *Conn   // for the request that wakes the instance; nil for none
+	others Others  // nil for none
 	sweep  *time.Timer
 	// dials is how many connections are being made, and waiting who waits for
 	// one of them to be done, or for a connection that is given back.
@@ -189,6 +190,23 @@ func (p *Pool) closeOld() {
 	}
 }
 
+// Others are connections to the instance that somebody else makes and keeps.
+type Others interface {
+	// CloseIdleConnections closes those that no request uses.
+	CloseIdleConnections()
+}
+
+// Others are those that go with this pool's, of which no more are kept than of
+// its own; begin makes them for who asks first.
+func (p *Pool) Others(begin func() Others) Others {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.others == nil {
+		p.others = begin()
+	}
+	return p.others
+}
+
 // Open lets connections be kept; a new pool is open.
 func (p *Pool) Open() {
 	p.mu.Lock()
@@ -246,6 +264,9 @@ func (p *Pool) drop() {
 		_ = p.kept.Close()
 	}
 	p.idle, p.kept = nil, nil
+	if p.others != nil {
+		p.others.CloseIdleConnections()
+	}
 }
 
 // Close closes the connections that no request uses, and makes Put close the
