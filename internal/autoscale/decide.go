@@ -34,7 +34,8 @@ type Memory struct {
 	PanicSince time.Time
 	// PanicMax is the highest scale of this panic.
 	PanicMax int32
-	// Recent are the decisions of the scale-down delay.
+	// Recent are the decisions of the scale-down delay that still count: each is
+	// higher than the ones after it.
 	Recent []Past
 }
 
@@ -92,15 +93,12 @@ func delayed(s Settings, want int32, recent []Past, now time.Time) (int32, []Pas
 	}
 	kept := make([]Past, 0, len(recent)+1)
 	for _, p := range recent {
-		if now.Sub(p.At) < s.ScaleDownDelay {
+		if now.Sub(p.At) < s.ScaleDownDelay && p.Scale > want { // a lower one ends before this one
 			kept = append(kept, p)
 		}
 	}
 	kept = append(kept, Past{At: now, Scale: want})
-	for _, p := range kept {
-		want = max(want, p.Scale)
-	}
-	return want, kept
+	return kept[0].Scale, kept
 }
 
 // limited applies what the owner asked for: bounds, and how zero is reached.

@@ -2,6 +2,7 @@ package autoscale
 
 import (
 	"maps"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -106,6 +107,30 @@ func TestBoundsHold(t *testing.T) {
 	for i, scale := range story(s, append(steady(50, 100), steady(0, 200)...)) {
 		if scale < 2 || scale > 3 {
 			t.Fatalf("second %d: %d instances, want 2 or 3", i, scale)
+		}
+	}
+}
+
+// What is remembered for the delay is the highest wish within it, and no more than
+// that takes: decisions are made many times a second while requests wait.
+func TestScaleDownDelayRemembersLittle(t *testing.T) {
+	s := Settings{ScaleDownDelay: time.Minute}
+	var all, recent []Past
+	r := rand.New(rand.NewPCG(1, 2))
+	for step := range 5000 {
+		now := start.Add(time.Duration(step) * 100 * time.Millisecond)
+		all = append(all, Past{At: now, Scale: int32(r.IntN(20))})
+		var want, got int32
+		for _, p := range all {
+			if now.Sub(p.At) < s.ScaleDownDelay {
+				want = max(want, p.Scale)
+			}
+		}
+		if got, recent = delayed(s, all[step].Scale, recent, now); got != want {
+			t.Fatalf("step %d: %d, want %d", step, got, want)
+		}
+		if len(recent) > 20 {
+			t.Fatalf("step %d: %d decisions are remembered", step, len(recent))
 		}
 	}
 }
