@@ -112,3 +112,18 @@ func TestLargeHead(t *testing.T) {
 		}
 	}
 }
+
+// A client of HTTP/1.0 that keeps its connection is told that it may, or it would
+// wait for the connection's end.
+func TestRefusalOverHTTP10(t *testing.T) {
+	r := newRig(t)
+	c, answers := r.dial()
+	for range 2 {
+		_, _ = io.WriteString(c, "GET / HTTP/1.0\r\nHost: nobody.default\r\nConnection: keep-alive\r\n\r\n")
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil || resp.StatusCode != http.StatusNotFound || resp.Header.Get("Connection") != "keep-alive" {
+			t.Fatalf("%v, %v", resp, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+}

@@ -280,8 +280,11 @@ func (x *exchange) refuse(r *balance.Refusal) verdict {
 	if x.guard.CORS() {
 		b = append(b, "\r\n"+guard.AllowOrigin+": *"...)
 	}
-	if after != keep {
+	switch {
+	case after != keep:
 		b = append(b, "\r\nConnection: close"...)
+	case x.req.Minor == 0:
+		b = append(b, "\r\nConnection: keep-alive"...)
 	}
 	b = append(b, "\r\n\r\n"...)
 	if !bytes.Equal(x.req.Method, headMethod) {
