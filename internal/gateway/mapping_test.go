@@ -10,6 +10,7 @@ import (
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/api/serving/v1beta1"
+	"redoubt.dev/redoubt/internal/gateway/table"
 )
 
 func mapping(namespace, domain, route string, made time.Time) *v1beta1.DomainMapping {
@@ -73,7 +74,43 @@ func TestMappingsHaveNoNameOfThePlatform(t *testing.T) {
 	}
 	r.service("mine", says("mine"), nil)
 	r.sink.SetMapping(mapping("default", "mine.default", "hello", time.Now()))
-	r.expect("mine.default", http.StatusOK, "mine")
+	if got := r.inside("mine.default", "/"); got != "mine" {
+		t.Errorf("inside the cluster, mine.default leads to %q", got)
+	}
+}
+
+// inside is the revision that a request from inside the cluster goes to.
+func (r *rig) inside(host, path string) string {
+	r.Helper()
+	found, err := r.gateway.table.Find(table.Query{Host: host, Path: []byte(path)})
+	if err != nil {
+		r.Fatalf("%s%s: %v", host, path, err)
+	}
+	return found.Revision.Name.Name
+}
+
+// Whose namespace is called as a domain ends does not get the domain by a service's
+// name, nor by a tag.
+func TestMappedDomainIsNotANamespaces(t *testing.T) {
+	r := newRig(t)
+	r.service("hello", says("hello"), nil)
+	r.service("shop", says("default's own"), nil)
+	r.route("web", serving.TrafficTarget{RevisionName: "shop", Percent: percent(100), Tag: "my"})
+	made := time.Now()
+	for _, host := range []string{"shop.default", "my-web.default"} {
+		r.expect(host, http.StatusOK, "default's own")
+		m := mapping("other", host, "there", made)
+		r.sink.SetMapping(m)
+		if status, body := r.get(host); status != http.StatusNotFound {
+			t.Errorf("%s, which is another's: %d %q", host, status, body)
+		}
+		r.sink.DeleteMapping(types.NamespacedName{Namespace: "other", Name: host})
+		r.sink.SetMapping(mapping("default", host, "hello", made))
+		r.expect(host, http.StatusOK, "hello")
+		if got := r.inside(host, "/"); got != "shop" {
+			t.Errorf("inside the cluster, %s leads to %q", host, got)
+		}
+	}
 }
 
 func TestMappingLeavesAClusterLocalRouteInside(t *testing.T) {

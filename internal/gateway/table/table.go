@@ -170,7 +170,9 @@ func (t *Table) fromOutside(q *Query) bool {
 //
 // A route's own names go before claims to other hosts. In front of them, for
 // who comes from outside, stands what triggers of the route's own namespace
-// claim of its public name, whichever of the names is used.
+// claim of its public name, whichever of the names is used. NAME.NAMESPACE is for
+// the inside: from outside a claim goes before it, as a domain may end as a
+// namespace is called, and whoever has that one would have the domain.
 func (t *Table) entry(q *Query) (e *entry, tag string, by *claimed) {
 	name, public := t.strip(q.Host)
 	t.mu.RLock()
@@ -180,13 +182,17 @@ func (t *Table) entry(q *Query) (e *entry, tag string, by *claimed) {
 			tag = e.tagOf(name)
 		}
 	}
+	short := name == q.Host // or none of the platform's own names
+	if short && q.Public && len(t.claims[name]) > 0 {
+		e = nil
+	}
 	switch {
 	case len(t.claims) == 0:
 	case e != nil && (public || q.Public):
 		by = t.claimOf(e.host()+t.domain, q.Path)
 	case public:
 		by = t.claimOf(q.Host, q.Path)
-	case e == nil && name == q.Host: // none of the platform's own names
+	case e == nil && short:
 		by = t.claimOf(name, q.Path)
 	}
 	if by != nil && (e == nil || e.name != by.route) {
