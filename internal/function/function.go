@@ -61,6 +61,9 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, r.release(ctx, &fn)
 	}
 	svc, err := r.keep(ctx, &fn)
+	if err != nil {
+		err = errors.Join(err, r.steer(ctx, &fn))
+	}
 	before := fn.DeepCopy()
 	report(&fn, svc, err)
 	if err == nil {
@@ -146,6 +149,27 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 		return nil, fmt.Errorf("keep service %s: %w", fn.Name, err)
 	}
 	return svc, nil
+}
+
+// steer rolls back the service that fn has, if it is to, where its newest version
+// has none: while it is built, or where it cannot be.
+func (r *reconciler) steer(ctx context.Context, fn *kubeless.Function) error {
+	var svc serving.Service
+	if _, ok := kubeless.RolledBack(fn); !ok {
+		return nil
+	}
+	if err := r.client.Get(ctx, client.ObjectKeyFromObject(fn), &svc); err != nil || !metav1.IsControlledBy(&svc, fn) {
+		return client.IgnoreNotFound(err)
+	}
+	before := svc.DeepCopy()
+	rollBack(fn, &svc)
+	if equality.Semantic.DeepEqual(before, &svc) {
+		return nil
+	}
+	if err := r.client.Patch(ctx, &svc, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("roll back service %s: %w", svc.Name, err)
+	}
+	return nil
 }
 
 // rollBack leads all requests to the revision that fn is rolled back to, and
