@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -136,11 +138,7 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 		if svc.UID != "" && !metav1.IsControlledBy(svc, fn) {
 			return fmt.Errorf("a service %q exists that this function did not make; delete or rename one of them", svc.Name)
 		}
-		if svc.Labels == nil {
-			svc.Labels = map[string]string{}
-		}
-		maps.Copy(svc.Labels, fn.Labels)
-		svc.Labels[kubeless.FunctionLabel] = fn.Name
+		handLabelsOn(fn, svc)
 		svc.Spec.Template = template(fn, lang, code, made)
 		rollBack(fn, svc)
 		return controllerutil.SetControllerReference(fn, svc, r.client.Scheme())
@@ -149,6 +147,25 @@ func (r *reconciler) keep(ctx context.Context, fn *kubeless.Function) (*serving.
 		return nil, fmt.Errorf("keep service %s: %w", fn.Name, err)
 	}
 	return svc, nil
+}
+
+// labelsAnnotation of a service names the labels that its function gave it.
+const labelsAnnotation = "redoubt.dev/labels-of-function"
+
+// handLabelsOn gives the service fn's labels, and takes off those that fn had before
+// and has no more. Others are whoever's who put them there.
+func handLabelsOn(fn *kubeless.Function, svc *serving.Service) {
+	for name := range strings.FieldsSeq(svc.Annotations[labelsAnnotation]) {
+		if _, ok := fn.Labels[name]; !ok {
+			delete(svc.Labels, name)
+		}
+	}
+	if svc.Labels == nil {
+		svc.Labels = map[string]string{}
+	}
+	maps.Copy(svc.Labels, fn.Labels)
+	svc.Labels[kubeless.FunctionLabel] = fn.Name
+	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, labelsAnnotation, strings.Join(slices.Sorted(maps.Keys(fn.Labels)), " "))
 }
 
 // steer rolls back the service that fn has, if it is to, where its newest version
