@@ -30,8 +30,9 @@ type functionFlags struct {
 	port                                int32
 	pool                                int
 	set                                 *pflag.FlagSet
-	// archive is the source where it is above what a Function takes.
-	archive []byte
+	// read is what --from-file names, and archive the source where it is above what
+	// a Function takes.
+	read, archive []byte
 }
 
 func (f *functionFlags) register(cmd *cobra.Command) {

@@ -50,12 +50,15 @@ func (f *functionFlags) applySource(cmd *cobra.Command, fn *kubeless.Function) e
 	if !f.set.Changed("from-file") {
 		return nil
 	}
-	data, err := f.readSource(cmd)
+	var err error
+	if f.read == nil { // else an update is tried again, and the standard input has ended
+		f.read, err = f.readSource(cmd)
+	}
 	if err == nil {
 		// Without --checksum there is none, which would only be in the way of
 		// who changes the source with kubectl.
 		fn.Spec.Checksum = f.checksum
-		f.archive, err = setSource(fn, data)
+		f.archive, err = setSource(fn, f.read)
 	}
 	if err != nil {
 		return fmt.Errorf("--from-file: %w", err)

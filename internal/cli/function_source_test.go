@@ -159,3 +159,21 @@ func TestSourceIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// An update that finds the function changed meanwhile is tried again, with the same
+// source.
+func TestSourceIsReadOnce(t *testing.T) {
+	f, cmd := &functionFlags{}, &cobra.Command{}
+	cmd.SetIn(strings.NewReader(greeting))
+	f.register(cmd)
+	if err := cmd.ParseFlags([]string{"--from-file=-"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		fn := &kubeless.Function{}
+		fn.Spec.Runtime, fn.Spec.Handler = "python3", "app.greet"
+		if err := f.apply(cmd, fn); err != nil || fn.Spec.Function != greeting {
+			t.Errorf("the source is %q, %v", fn.Spec.Function, err)
+		}
+	}
+}
