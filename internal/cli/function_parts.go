@@ -60,6 +60,12 @@ func (c *connection) keepParts(ctx context.Context, fn *kubeless.Function, archi
 	if err := c.List(ctx, &list, client.InNamespace(fn.Namespace), client.MatchingLabels{kubeless.PartLabel: fn.Name}); err != nil {
 		return fmt.Errorf("find the source before: %w", err)
 	}
+	// Who has updated it since has stored another one.
+	var now kubeless.Function
+	if err := c.Get(ctx, client.ObjectKeyFromObject(fn), &now); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("look whether the source is another by now: %w", err)
+	}
+	names = append(names, kubeless.Parts(&now)...)
 	for _, cm := range list.Items {
 		if slices.Contains(names, cm.Name) {
 			continue

@@ -2,13 +2,17 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 )
@@ -63,5 +67,32 @@ func TestAPartThatIsThere(t *testing.T) {
 		if owner := server.there.OwnerReferences[0].UID; (err != nil) != tc.fails || string(owner) != tc.owner {
 			t.Errorf("%s: it goes with %q, %v", title, owner, err)
 		}
+	}
+}
+
+// Of two updates at the same time, the one that came first leaves the source of the
+// other, which the function has.
+func TestPartsOfALaterUpdateStay(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(kubeless.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	fn := &kubeless.Function{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "hello", UID: "u"}}
+	fn.Spec.FunctionContentType, fn.Spec.Function = "configmap+zip", "second-0"
+	part := func(name string) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: map[string]string{kubeless.PartLabel: "hello"}}}
+	}
+	c := &connection{WithWatch: fake.NewClientBuilder().WithScheme(scheme).WithObjects(fn, part("before-0"), part("second-0")).Build()}
+	first := fn.DeepCopy()
+	first.Spec.Function = "first-0"
+	if err := c.keepParts(t.Context(), first, []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	var list corev1.ConfigMapList
+	if err := c.List(t.Context(), &list); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := namesOf(&list); err != nil || !slices.Equal(names, []string{"first-0", "second-0"}) {
+		t.Errorf("there are %q, %v", names, err)
 	}
 }
