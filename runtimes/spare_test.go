@@ -51,6 +51,30 @@ func TestSpare(t *testing.T) {
 	})
 }
 
+// A container that begins anew, as after it has needed too much memory, is what its
+// order has made of it.
+func TestSpareThatBeginsAnew(t *testing.T) {
+	const token = "open sesame"
+	eachRuntime(t, func(t *testing.T, r Runtime) {
+		if !r.Spare {
+			return
+		}
+		env := []string{SpareVariable + "=" + Digest(token), "FUNC_FOLDER=" + t.TempDir()}
+		order := Order{
+			Env:   map[string]string{"MOD_NAME": "other", "FUNC_HANDLER": "run", "FUNC_NAME": "ordered", "FUNC_TIMEOUT": patient},
+			Files: map[string][]byte{"other" + r.Extension: []byte(sources[r.Name])},
+		}
+		first := startWith(t, r, "", "", "", env...)
+		if err := order.Send(t.Context(), strings.TrimPrefix(first.url, "http://"), token); err != nil {
+			t.Fatal(err)
+		}
+		again := startWith(t, r, "", "", "", env...)
+		if status, answer := again.call(t, "about", "text/plain", ""); status != http.StatusOK || answer != "id-1 about ordered "+patient {
+			t.Errorf("the function answers %d %q", status, answer)
+		}
+	})
+}
+
 // Of orders that come at the same time, one is obeyed to.
 func TestSpareIsTakenOnce(t *testing.T) {
 	const token = "open sesame"

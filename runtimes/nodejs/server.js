@@ -340,6 +340,19 @@ function runThread() {
 
 // ---- the server's thread ----
 
+// orderedFile is where a spare keeps the environment of its order, beside the source.
+// No file of a function begins like this.
+const orderedFile = path.join(folder, '..ordered');
+
+// ordered says whether this is a spare's container that began anew after its order,
+// and is as ordered then.
+function ordered() {
+  if (!fs.existsSync(orderedFile)) return false;
+  Object.assign(env, JSON.parse(fs.readFileSync(orderedFile)));
+  configure();
+  return true;
+}
+
 // Server accepts connections and lends them to the function's thread.
 class Server {
   constructor() {
@@ -347,6 +360,7 @@ class Server {
     // where it has its function. A server with an order never takes another.
     this.spare = env.FUNC_SPARE || '';
     delete env.FUNC_SPARE;
+    if (this.spare && ordered()) this.spare = '';
     this.calls = new Calls();
     this.connections = new Map(); // by number
     this.last = 0; // number
@@ -510,6 +524,8 @@ class Server {
       fs.mkdirSync(path.dirname(file), { recursive: true });
       fs.writeFileSync(file, Buffer.from(data, 'base64'), { mode: 0o555 });
     }
+    fs.writeFileSync(orderedFile + '-new', JSON.stringify(said.env));
+    fs.renameSync(orderedFile + '-new', orderedFile);
     Object.assign(env, said.env);
     configure();
     this.thread.postMessage(said.env);

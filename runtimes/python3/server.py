@@ -734,6 +734,7 @@ class Server:
         self.ordered, self.ordering = True, sock
         order = json.loads(body)
         put(order["files"])
+        keep(order["env"])
         os.environ.update(order["env"])
         configure()
         self.load(order["env"])
@@ -764,11 +765,34 @@ def put(files):
         os.chmod(path, 0o555)
 
 
+# ORDERED is where a spare keeps the environment of its order, beside the source. No
+# file of a function begins like this.
+ORDERED = os.path.join(FOLDER, "..ordered")
+
+
+def keep(env):
+    with open(ORDERED + "-new", "w") as f:
+        json.dump(env, f)
+    os.replace(f.name, ORDERED)
+
+
+def ordered():
+    """Say whether this is a spare's container that began anew after its order, and be as ordered."""
+    try:
+        with open(ORDERED) as f:
+            os.environ.update(json.load(f))
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as the sandbox's first process it has what others leave, too
-    configure()
     spare = os.environ.pop("FUNC_SPARE", "")
+    if spare and ordered():
+        spare = ""
+    configure()
     if spare:
         global hashlib, hmac
         import hashlib  # which takes a while: not when somebody waits
