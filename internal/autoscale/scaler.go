@@ -26,6 +26,10 @@ const (
 	Tick = 2 * time.Second
 	// redial is the pause before a gateway that went away is asked again.
 	redial = 500 * time.Millisecond
+	// silence is how long a gateway may say nothing before it is taken to have gone
+	// away, as with its node: the kernel finds that out in half a minute or more, and
+	// nobody would be told of requests that wait at the next one.
+	silence = 10 * load.Interval
 	// maxReport bounds a line of a gateway's answer, in bytes.
 	maxReport = 4 << 20
 )
@@ -83,7 +87,7 @@ func (s *Scaler) Start(ctx context.Context) error {
 // listen follows one gateway's reports for as long as ctx lasts.
 func (s *Scaler) listen(ctx context.Context, gateway string) {
 	for ctx.Err() == nil {
-		if err := s.follow(ctx, gateway); err != nil && ctx.Err() == nil {
+		if err := s.follow(ctx, gateway, silence); err != nil && ctx.Err() == nil {
 			s.Log.V(1).Info("gateway reports no load", "gateway", gateway, "error", err.Error())
 		}
 		select {
@@ -93,7 +97,12 @@ func (s *Scaler) listen(ctx context.Context, gateway string) {
 	}
 }
 
-func (s *Scaler) follow(ctx context.Context, gateway string) error {
+// follow takes reports until the gateway ends them, or there are none for so long.
+func (s *Scaler) follow(ctx context.Context, gateway string, silence time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(silence, func() { cancel(fmt.Errorf("it said nothing for %v", silence)) })
+	defer silent.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+gateway+load.Path, nil)
 	if err != nil {
 		return err
@@ -109,11 +118,13 @@ func (s *Scaler) follow(ctx context.Context, gateway string) error {
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxReport)
 	for lines.Scan() {
+		silent.Stop() // a decision may take a while
 		var report load.Report
 		if err := json.Unmarshal(lines.Bytes(), &report); err != nil {
 			return fmt.Errorf("read report: %w", err)
 		}
 		s.take(ctx, report, time.Now())
+		silent.Reset(silence)
 	}
 	return lines.Err()
 }

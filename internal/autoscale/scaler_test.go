@@ -1,11 +1,16 @@
 package autoscale
 
 import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 )
@@ -34,4 +39,24 @@ func TestHopeless(t *testing.T) {
 			t.Errorf("%s: %t", test.name, got)
 		}
 	}
+}
+
+// A gateway that has gone without a word is asked again: it may have come back, and
+// what waits there is told to whoever listens anew.
+func TestSilentGatewayIsLeft(t *testing.T) {
+	gone := make(chan struct{})
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.WriteString(w, `{"gateway":"g","revisions":[]}`+"\n")
+		_ = http.NewResponseController(w).Flush()
+		<-req.Context().Done()
+		close(gone)
+	}))
+	defer gateway.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s := &Scaler{revisions: map[types.NamespacedName]*Tracker{}}
+	if err := s.follow(ctx, gateway.Listener.Addr().String(), 50*time.Millisecond); err == nil || ctx.Err() != nil {
+		t.Errorf("it is followed until %v, %v", err, ctx.Err())
+	}
+	<-gone
 }
