@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
@@ -59,6 +60,8 @@ type functionUsage struct {
 	cpu, memory     resource.Quantity
 	instances       int
 	frozen, unheard int
+	// forbidden are those that the user may not ask, as a tenant's may not.
+	forbidden int
 }
 
 type callCounts struct{ calls, failures, seconds float64 }
@@ -88,6 +91,9 @@ func (u *functionUsage) message() string {
 	if u.unheard > 0 {
 		parts = append(parts, fmt.Sprintf("%d did not answer", u.unheard))
 	}
+	if u.forbidden > 0 {
+		parts = append(parts, fmt.Sprintf("%d not asked: you may not get pods/proxy", u.forbidden))
+	}
 	return strings.Join(parts, "; ")
 }
 
@@ -105,7 +111,9 @@ func (c *connection) usage(ctx context.Context, cluster kubernetes.Interface, fn
 			u.frozen++
 			continue
 		}
-		if err := u.ask(ctx, cluster, &pod); err != nil {
+		if err := u.ask(ctx, cluster, &pod); apierrors.IsForbidden(err) {
+			u.forbidden++
+		} else if err != nil {
 			u.unheard++
 		}
 	}

@@ -74,12 +74,16 @@ func (w *waitFlags) ready(cmd *cobra.Command, c *connection, svc *serving.Servic
 	}
 }
 
-// late replaces err where it comes from the end of the waiting time.
+// late replaces err where it comes from the end of the waiting time, or of the
+// user's patience.
 func (w *waitFlags) late(ctx context.Context, svc *serving.Service, err error) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("timeout: service '%s' not ready after %d seconds", svc.Name, w.timeout)
+	switch {
+	case err == nil || ctx.Err() == nil:
+		return err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("timeout: service '%s' not ready after %d seconds; see: redoubt service describe %s", svc.Name, w.timeout, svc.Name)
 	}
-	return err
+	return fmt.Errorf("interrupted while waiting for service '%s', which stays; see: redoubt service describe %s", svc.Name, svc.Name)
 }
 
 // follow reads one watch; it returns neither a service nor an error when the
@@ -173,12 +177,16 @@ func (w *waitFlags) remove(ctx context.Context, c *connection, obj client.Object
 	if err := c.Delete(ctx, obj, &client.DeleteOptions{PropagationPolicy: &propagation}); err != nil {
 		return err
 	}
+	interrupted := ctx.Err
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(w.timeout)*time.Second)
 	defer cancel()
 	for w.wait {
 		err := c.Get(ctx, c.key(name), obj)
 		if apierrors.IsNotFound(err) {
 			return nil
+		}
+		if interrupted() != nil {
+			return fmt.Errorf("interrupted while '%s' is being deleted, which goes on", name)
 		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("timeout: '%s' not deleted after %d seconds", name, w.timeout)
