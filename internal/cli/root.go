@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -96,10 +97,12 @@ func refuseArguments(cmd *cobra.Command) {
 	}
 	if check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usage(err)
+			err := check(cmd, args)
+			var worded *ExitError
+			if err == nil || errors.As(err, &worded) {
+				return err
 			}
-			return nil
+			return usage(wrongArguments(cmd)) // cobra counts them, and does not say what they are
 		}
 	}
 	for _, sub := range cmd.Commands() {
@@ -111,7 +114,21 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return fmt.Errorf("there is no command %q; see: %s --help", cmd.CommandPath()+" "+args[0], cmd.CommandPath())
+	return usage(fmt.Errorf("there is no command %q; see: %s --help", cmd.CommandPath()+" "+args[0], cmd.CommandPath()))
+}
+
+func wrongArguments(cmd *cobra.Command) error {
+	_, wanted, _ := strings.Cut(cmd.Use, " ")
+	if wanted == "" {
+		wanted = "no arguments"
+	}
+	return fmt.Errorf("'%s' takes %s; see: %s --help", calledAs(cmd), wanted, cmd.CommandPath())
+}
+
+// calledAs is what a command is called by, without the program's name.
+func calledAs(cmd *cobra.Command) string {
+	_, name, _ := strings.Cut(cmd.CommandPath(), " ")
+	return name
 }
 
 // Main runs the command line and returns the exit code: 0 done, 1 failed, 2

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -53,6 +54,25 @@ func TestEmptyNameIsRefused(t *testing.T) {
 	for _, command := range []string{"status", "down", "kubeconfig"} {
 		if err := run(command, "--name="); err == nil || !strings.Contains(err.Error(), "--name is empty") {
 			t.Errorf("%s: %v", command, err)
+		}
+	}
+}
+
+// Wrong arguments are answered with what the command takes, called by its
+// whole name.
+func TestWrongArguments(t *testing.T) {
+	for command, want := range map[string]string{
+		"image tag a":             "'image tag' takes NAME NEW-NAME; see: redoubt image tag --help",
+		"logs":                    "'logs' takes COMPONENT; see: redoubt logs --help",
+		"status x":                "'status' takes no arguments; see: redoubt status --help",
+		"trigger http delete a b": "'trigger http delete' needs the name of one trigger",
+		"autoscale create":        "'autoscale create' needs the name of one function",
+		"image push":              `there is no command "redoubt image push"; see: redoubt image --help`,
+	} {
+		err := run(strings.Fields(command)...)
+		var exit *ExitError
+		if !errors.As(err, &exit) || exit.Code != 2 || err.Error() != want {
+			t.Errorf("%s: %v, want %s", command, err, want)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func newService(a *app) *cobra.Command {
 func oneName(kind string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage(fmt.Errorf("'%s %s' needs the name of one %s", kind, cmd.Name(), kind))
+			return usage(fmt.Errorf("'%s' needs the name of one %s", calledAs(cmd), kind))
 		}
 		return nil
 	}
