@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -35,6 +36,7 @@ func (f *clusterFlags) register(cmd *cobra.Command, everywhere bool) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "cluster to act on (default: $KUBECONFIG, or the instance of --name)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "namespace to act in (default: the kubeconfig's, or default)")
+	_ = cmd.RegisterFlagCompletionFunc("namespace", complete(f, func() client.ObjectList { return &corev1.NamespaceList{} }))
 	if everywhere {
 		flags.BoolVarP(&f.everywhere, "all-namespaces", "A", false, "list those of all namespaces")
 	}

@@ -32,6 +32,7 @@ type functionWriter struct {
 func (w *functionWriter) registerAll(cmd *cobra.Command) {
 	w.clusterFlags.register(cmd, false)
 	w.functionFlags.register(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("runtime-class", complete(&w.clusterFlags, runtimeClasses))
 	w.waitFlags.register(cmd, true)
 	w.print.register(cmd)
 	flags := cmd.Flags()

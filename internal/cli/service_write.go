@@ -39,6 +39,7 @@ func (w *serviceWriter) registerAll(cmd *cobra.Command) {
 	w.clusterFlags.register(cmd, false)
 	w.serviceFlags.register(cmd.Flags())
 	w.serviceFlags.registerTraffic(cmd.Flags())
+	_ = cmd.RegisterFlagCompletionFunc("runtime-class", complete(&w.clusterFlags, runtimeClasses))
 	w.waitFlags.register(cmd, true)
 }
 
