@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -62,6 +64,9 @@ func (f *clusterFlags) connect(cmd *cobra.Command) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load kubeconfig: %w", err)
 	}
+	if inst, err := f.app.instance(); err == nil && path == inst.Kubeconfig() {
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return downHint{next, inst} })
+	}
 	cfg.UserAgent, cfg.QPS = "redoubt", -1
 	cfg.WarningHandler = rest.NewWarningWriter(cmd.ErrOrStderr(), rest.WarningWriterOptions{Deduplicate: true})
 	c := &connection{config: cfg, namespace: f.namespace}
@@ -79,6 +84,20 @@ func (f *clusterFlags) connect(cmd *cobra.Command) (*connection, error) {
 	}
 	c.WithWatch, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 	return c, err
+}
+
+// downHint says what to do where nothing listens at an instance's port.
+type downHint struct {
+	http.RoundTripper
+	inst instance.Instance
+}
+
+func (d downHint) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := d.RoundTripper.RoundTrip(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		err = fmt.Errorf("instance %q is not running (%w); start it with: redoubt up%s", d.inst.Name, err, nameFlag(d.inst))
+	}
+	return resp, err
 }
 
 // path is the kubeconfig file to read; empty means $KUBECONFIG, which counts

@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -27,6 +31,29 @@ func TestInstanceIsNotBooted(t *testing.T) {
 		}
 		err := run(args...)
 		if err == nil || !strings.Contains(err.Error(), "redoubt up --name never") {
+			t.Errorf("%s: %v", command, err)
+		}
+	}
+}
+
+// Of an instance that is down, a command says how to boot it, as of one that
+// never was up.
+func TestInstanceIsDown(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr()
+	l.Close()
+	data := t.TempDir()
+	kubeconfig := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: x, contexts: [{name: x, context: {cluster: x}}],
+clusters: [{name: x, cluster: {server: "http://%s"}}]}`, address)
+	if err := os.WriteFile(filepath.Join(data, "kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"service list", "function describe hello", "tenant create acme"} {
+		err := run(append(strings.Fields(command), "--name", "down", "--data-dir", data)...)
+		if err == nil || !strings.Contains(err.Error(), "redoubt up --name down") {
 			t.Errorf("%s: %v", command, err)
 		}
 	}
