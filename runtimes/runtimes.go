@@ -113,7 +113,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 		Name:  "binary",
 		Image: "localhost/redoubt/binary:latest",
 		// What a program or a script is likely to need.
-		Packages: []string{"bash", "coreutils", "grep", "sed", "mawk", "libstdc++6"},
+		Packages: []string{"bash", "dash", "coreutils", "grep", "sed", "mawk", "libstdc++6"},
 		Server:   "binary",
 		Command:  []string{"/server"},
 	},

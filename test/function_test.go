@@ -41,7 +41,7 @@ var functionSources = map[string]struct{ first, second string }{
 	},
 	"go": {fmt.Sprintf(inGo, "Hello "), fmt.Sprintf(inGo, "Bye ")},
 	"binary": {
-		"#!/bin/bash\nread -r name; echo called with \"$name\" >&2; echo Hello \"$name\"\n",
+		"#!/bin/sh\nread -r name; echo called with \"$name\" >&2; echo Hello \"$name\"\n",
 		"#!/bin/bash\nread -r name; echo Bye \"$name\"\n",
 	},
 	"wasm": {greeter("Hello "), greeter("Bye ")},
