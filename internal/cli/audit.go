@@ -30,6 +30,9 @@ log, which root alone can.`,
   redoubt audit -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if since < 0 {
+				return usage(fmt.Errorf("--since %s: what is to come is not written down; give a time to look back, as 24h", since))
+			}
 			inst, err := a.instance()
 			if err != nil {
 				return usage(err)

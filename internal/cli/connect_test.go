@@ -58,3 +58,11 @@ clusters: [{name: x, cluster: {server: "http://%s"}}]}`, address)
 		}
 	}
 }
+
+// Where $KUBECONFIG leads nowhere, that is what the command says.
+func TestKubeconfigLeadsNowhere(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/does/not/exist")
+	if err := run("service", "list"); err == nil || !strings.Contains(err.Error(), "/does/not/exist; correct $KUBECONFIG") {
+		t.Errorf("service list: %v", err)
+	}
+}
