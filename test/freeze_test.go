@@ -373,14 +373,36 @@ func TestNodeRoleLabelsWithItsOwn(t *testing.T) {
 	}
 }
 
-// clientAs acts as another user; an empty name is the administrator.
-func clientAs(t *testing.T, user string) kubernetes.Interface {
+// The node role of one node says nothing of another, nor of its pods.
+func TestNodeRoleIsBoundToItsNode(t *testing.T) {
+	ns := namespace(t)
+	shell(t)
+	deployWeb(t, "web", ns, "never", "runc", "")
+	pod := instanceOf(t, ns, "web")
+	node, dry := pod.Spec.NodeName, metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}
+	for group, own := range map[string]bool{"redoubt:node:" + node: true, "redoubt:node:another": false} {
+		as := clientAs(t, "redoubt:node", group)
+		_, err := as.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType,
+			[]byte(`{"metadata": {"labels": {"redoubt.node-restriction.kubernetes.io/example": "true"}}}`), dry)
+		if (err == nil) != own {
+			t.Errorf("%s labels the node: %v", group, err)
+		}
+		_, err = as.CoreV1().Pods(ns).Patch(t.Context(), pod.Name, types.StrategicMergePatchType,
+			[]byte(`{"status": {"conditions": [{"type": "redoubt.dev/Frozen", "status": "True"}]}}`), dry, "status")
+		if (err == nil) != own {
+			t.Errorf("%s says that a pod is frozen: %v", group, err)
+		}
+	}
+}
+
+// clientAs acts as another user, in groups; an empty name is the administrator.
+func clientAs(t *testing.T, user string, groups ...string) kubernetes.Interface {
 	t.Helper()
 	cfg, err := kube.Config(shared.Inst.Kubeconfig(), "redoubt-test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Impersonate.UserName = user
+	cfg.Impersonate.UserName, cfg.Impersonate.Groups = user, groups
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,6 @@ var clients = map[string]pki.Request{
 	"metrics-server":          {CommonName: "redoubt:metrics-server"},
 	"controller":              {CommonName: "redoubt:controller"},
 	"gateway":                 {CommonName: "redoubt:gateway"},
-	"node":                    {CommonName: "redoubt:node"},
 }
 
 func (b *boot) pki(elem ...string) string {
@@ -82,6 +81,8 @@ func (b *boot) makeCertificates(all bool) (made bool, err error) {
 		i.ensure(cluster, pki.Request{Name: "metrics-server-serving", CommonName: "metrics-server", DNSNames: []string{"metrics-server.kube-system.svc"}}),
 		i.ensure(cluster, pki.Request{Name: "kubelet-serving", CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}, DNSNames: []string{b.inst.NodeName()}, IPs: []net.IP{toIP(b.link.NodeIP)}}),
 		b.makeClient(i, cluster, "kubelet", pki.Request{CommonName: "system:node:" + b.inst.NodeName(), Organizations: []string{"system:nodes"}}),
+		// Its group binds it to its node.
+		b.makeClient(i, cluster, "node", pki.Request{CommonName: "redoubt:node", Organizations: []string{"redoubt:node:" + b.inst.NodeName()}}),
 	}
 	for name, request := range clients {
 		errs = append(errs, b.makeClient(i, cluster, name, request))
