@@ -49,7 +49,7 @@ func (b *boot) apiServerReady(ctx context.Context) error {
 		return err
 	}
 	// These end, or wait for long, when they find no API server.
-	return b.startAll(b.controllerManager(), b.scheduler(), b.proxy(), b.coreDNS(), b.metricsServer())
+	return b.startAll(b.scheduler(), b.proxy(), b.coreDNS(), b.metricsServer())
 }
 
 func (b *boot) apiServerAnswers(ctx context.Context) error {
@@ -66,6 +66,9 @@ func (b *boot) apiServerAnswers(ctx context.Context) error {
 	})
 }
 
+// apply also brings the controller manager, which counts what quotas bound and
+// collects what nobody owns. It asks for all kinds when it starts, and again each
+// half minute only: until then, tenants could make nothing of those that are new.
 func (b *boot) apply(ctx context.Context) error {
 	cfg, err := b.adminConfig()
 	if err != nil {
@@ -87,7 +90,10 @@ func (b *boot) apply(ctx context.Context) error {
 		}
 		docs = append(append(docs, ours...), hardening)
 	}
-	return manifest.Apply(ctx, cfg, docs)
+	if err := manifest.Apply(ctx, cfg, docs); err != nil {
+		return err
+	}
+	return b.supervisor.Start(b.controllerManager())
 }
 
 func (b *boot) nodeReady(ctx context.Context) error {
