@@ -102,7 +102,7 @@ func refuseArguments(cmd *cobra.Command) {
 			if err == nil || errors.As(err, &worded) {
 				return err
 			}
-			return usage(wrongArguments(cmd)) // cobra counts them, and does not say what they are
+			return usage(wrongArguments(cmd, args)) // cobra counts them, and does not say what they are
 		}
 	}
 	for _, sub := range cmd.Commands() {
@@ -117,10 +117,13 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return usage(fmt.Errorf("there is no command %q; see: %s --help", cmd.CommandPath()+" "+args[0], cmd.CommandPath()))
 }
 
-func wrongArguments(cmd *cobra.Command) error {
+func wrongArguments(cmd *cobra.Command, args []string) error {
 	_, wanted, _ := strings.Cut(cmd.Use, " ")
 	if wanted == "" {
 		wanted = "no arguments"
+	}
+	if len(args) > 0 {
+		wanted += fmt.Sprintf(", not %q", strings.Join(args, " "))
 	}
 	return fmt.Errorf("'%s' takes %s; see: %s --help", calledAs(cmd), wanted, cmd.CommandPath())
 }

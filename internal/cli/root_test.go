@@ -62,9 +62,9 @@ func TestEmptyNameIsRefused(t *testing.T) {
 // whole name.
 func TestWrongArguments(t *testing.T) {
 	for command, want := range map[string]string{
-		"image tag a":             "'image tag' takes NAME NEW-NAME; see: redoubt image tag --help",
+		"image tag a":             "'image tag' takes NAME NEW-NAME, not \"a\"; see: redoubt image tag --help",
 		"logs":                    "'logs' takes COMPONENT; see: redoubt logs --help",
-		"status x":                "'status' takes no arguments; see: redoubt status --help",
+		"status x":                "'status' takes no arguments, not \"x\"; see: redoubt status --help",
 		"trigger http delete a b": "'trigger http delete' needs the name of one trigger",
 		"autoscale create":        "'autoscale create' needs the name of one function",
 		"image push":              `there is no command "redoubt image push"; see: redoubt image --help`,

@@ -136,7 +136,7 @@ func (b *boot) steps(ctx context.Context, stop context.CancelFunc) []step {
 			step{"Controller, gateway and node role ready", b.startRoles},
 			step{"Services accepted", b.servicesAccepted})
 	}
-	return steps
+	return append(steps, step{"Pods accepted", b.podsAccepted})
 }
 
 func (b *boot) configure() error {

@@ -122,6 +122,39 @@ func (b *boot) nodeReady(ctx context.Context) error {
 	})
 }
 
+// podsAccepted waits until a user could create a pod: it has its namespace's
+// service account, which the controller manager makes.
+func (b *boot) podsAccepted(ctx context.Context) error {
+	cfg, err := b.adminConfig()
+	if err != nil {
+		return err
+	}
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	return poll(ctx, func() error {
+		namespaces, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		accounts, err := client.CoreV1().ServiceAccounts("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=default"})
+		if err != nil {
+			return err
+		}
+		has := map[string]bool{}
+		for _, a := range accounts.Items {
+			has[a.Namespace] = true
+		}
+		for _, ns := range namespaces.Items {
+			if !has[ns.Name] && ns.DeletionTimestamp == nil {
+				return fmt.Errorf("namespace %s has no service account yet", ns.Name)
+			}
+		}
+		return nil
+	})
+}
+
 func (b *boot) adminConfig() (*rest.Config, error) {
 	return kube.Config(b.inst.Kubeconfig(), "redoubt-up")
 }
