@@ -139,6 +139,19 @@ func TestFolderThatIsNoInstancesIsKept(t *testing.T) {
 	}
 }
 
+// mounted mounts a file system of somebody else's for as long as the test.
+func mounted(t *testing.T, at string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A folder that was mistyped may be anybody's, who has a kubelet, too.
 func TestDownKeepsOthersMounts(t *testing.T) {
 	inst := unbooted(t)
@@ -146,14 +159,7 @@ func TestDownKeepsOthersMounts(t *testing.T) {
 	if err := os.MkdirAll(foreign, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("tmpfs", foreign, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(foreign, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	mounted(t, foreign)
 	filled(t, inst, "kubelet/pods/volume/precious")
 	if err := Down(t.Context(), inst, false, io.Discard); err == nil || !strings.Contains(err.Error(), "--data-dir") {
 		t.Errorf("down: %v, want it to refuse the folder", err)
@@ -199,14 +205,7 @@ func TestPurgeSeesMountsThroughALink(t *testing.T) {
 	if err := os.Mkdir(foreign, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mount("tmpfs", foreign, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(foreign, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	mounted(t, foreign)
 	inst, err := instance.New(inst.Name, link)
 	if err != nil {
 		t.Fatal(err)

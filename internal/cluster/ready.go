@@ -53,16 +53,12 @@ func (b *boot) apiServerReady(ctx context.Context) error {
 }
 
 func (b *boot) apiServerAnswers(ctx context.Context) error {
-	cfg, err := b.adminConfig()
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(cfg)
+	client, err := b.admin()
 	if err != nil {
 		return err
 	}
 	return poll(ctx, func() error {
-		return client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+		return client.CoreV1().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
 }
 
@@ -97,11 +93,7 @@ func (b *boot) apply(ctx context.Context) error {
 }
 
 func (b *boot) nodeReady(ctx context.Context) error {
-	cfg, err := b.adminConfig()
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(cfg)
+	client, err := b.admin()
 	if err != nil {
 		return err
 	}
@@ -125,11 +117,7 @@ func (b *boot) nodeReady(ctx context.Context) error {
 // podsAccepted waits until a user could create a pod: it has its namespace's
 // service account, which the controller manager makes.
 func (b *boot) podsAccepted(ctx context.Context) error {
-	cfg, err := b.adminConfig()
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(cfg)
+	client, err := b.admin()
 	if err != nil {
 		return err
 	}
@@ -153,6 +141,14 @@ func (b *boot) podsAccepted(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+func (b *boot) admin() (kubernetes.Interface, error) {
+	cfg, err := b.adminConfig()
+	if err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(cfg)
 }
 
 func (b *boot) adminConfig() (*rest.Config, error) {
