@@ -34,10 +34,11 @@ func (w *waitFlags) functionReady(cmd *cobra.Command, c *connection, fn *kubeles
 		if err := c.Get(ctx, c.key(fn.Name), now); err != nil && ctx.Err() == nil {
 			return nil, err
 		}
-		ready := now.Status.Conditions.Get(serving.Ready)
+		var ready serving.Condition
+		if now.Status.ObservedGeneration >= fn.Generation { // else it is of the version before
+			ready = now.Status.Conditions.Get(serving.Ready)
+		}
 		switch {
-		case now.Status.ObservedGeneration < fn.Generation:
-			failed.clear()
 		case ready.Status == corev1.ConditionTrue:
 			p.say("Ready to serve.")
 			return now, loads(ctx, now)
@@ -62,7 +63,7 @@ func (w *waitFlags) functionReady(cmd *cobra.Command, c *connection, fn *kubeles
 			if err := cmd.Context().Err(); err != nil {
 				return nil, fmt.Errorf("interrupted while waiting for function '%s', which is deployed: %w", fn.Name, err)
 			}
-			return nil, fmt.Errorf("timeout: function '%s' not ready after %d seconds; see: redoubt function describe %s", fn.Name, w.timeout, fn.Name)
+			return nil, fmt.Errorf("timeout: function '%s' not ready after %d seconds%s; see: redoubt function describe %s", fn.Name, w.timeout, p.why(), fn.Name)
 		case <-failed.final():
 			return nil, failed.err
 		case <-time.After(interval):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,24 +65,24 @@ func (w *waitFlags) ready(cmd *cobra.Command, c *connection, svc *serving.Servic
 			Raw:           &metav1.ListOptions{ResourceVersion: "0"},
 		})
 		if err != nil {
-			return nil, w.late(ctx, svc, fmt.Errorf("watch service %s: %w", svc.Name, err))
+			return nil, w.late(ctx, svc, p, fmt.Errorf("watch service %s: %w", svc.Name, err))
 		}
 		done, err := w.follow(ctx, watcher, svc, p, failed)
 		watcher.Stop()
 		if done != nil || err != nil {
-			return done, w.late(ctx, svc, err)
+			return done, w.late(ctx, svc, p, err)
 		}
 	}
 }
 
 // late replaces err where it comes from the end of the waiting time, or of the
 // user's patience.
-func (w *waitFlags) late(ctx context.Context, svc *serving.Service, err error) error {
+func (w *waitFlags) late(ctx context.Context, svc *serving.Service, p *progress, err error) error {
 	switch {
 	case err == nil || ctx.Err() == nil:
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("timeout: service '%s' not ready after %d seconds; see: redoubt service describe %s", svc.Name, w.timeout, svc.Name)
+		return fmt.Errorf("timeout: service '%s' not ready after %d seconds%s; see: redoubt service describe %s", svc.Name, w.timeout, p.why(), svc.Name)
 	}
 	return fmt.Errorf("interrupted while waiting for service '%s', which stays; see: redoubt service describe %s", svc.Name, svc.Name)
 }
@@ -163,6 +164,14 @@ func (p *progress) say(message string) {
 	}
 	p.last = message
 	fmt.Fprintf(p.out, "%7.3fs %s\n", time.Since(p.start).Seconds(), text)
+}
+
+// why is what was said last, for who has waited in vain; empty where nothing was.
+func (p *progress) why() string {
+	if p.last == "" {
+		return ""
+	}
+	return "; it said last: " + strings.TrimSuffix(p.last, ".")
 }
 
 // remove deletes an object with all that it owns; with --wait it returns when

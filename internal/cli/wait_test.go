@@ -26,6 +26,18 @@ func (idle) Watch(context.Context, client.ObjectList, ...client.ListOption) (wat
 	return watch.NewFake(), nil
 }
 
+// Who has waited in vain is told what was said last.
+func TestLateSaysWhy(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	w, p := &waitFlags{}, &progress{out: io.Discard}
+	svc := &serving.Service{ObjectMeta: metav1.ObjectMeta{Name: "hello"}}
+	p.say("There is no room.")
+	if err := w.late(ctx, svc, p, ctx.Err()); !strings.Contains(err.Error(), "There is no room; see: ") {
+		t.Error(err)
+	}
+}
+
 // Who is interrupted is told so, and what becomes of the service; who waited
 // for as long as he wanted is told that.
 func TestEndOfWaiting(t *testing.T) {
