@@ -80,7 +80,8 @@ func ofInterest(m map[string]string) []string {
 	return pairs
 }
 
-// conditions writes the table of conditions, Ready first.
+// conditions writes the table of conditions, Ready first, with messages those of
+// all, and otherwise of what keeps the object from being ready.
 func (d description) conditions(all serving.Conditions, messages bool) {
 	all = slices.Clone(all)
 	slices.SortStableFunc(all, func(a, b serving.Condition) int {
@@ -95,8 +96,9 @@ func (d description) conditions(all serving.Conditions, messages bool) {
 	fmt.Fprintf(d.out, "  %-2s %-*s %6s %s\n", "OK", widest, "TYPE", "AGE", "REASON")
 	for _, c := range all {
 		reason := c.Reason
-		if messages && c.Message != "" {
-			reason = fmt.Sprintf("%s (%s)", reason, c.Message)
+		lacks := c.Severity == "" && c.Status != corev1.ConditionTrue
+		if (messages || lacks) && c.Message != "" {
+			reason = strings.TrimSpace(fmt.Sprintf("%s (%s)", reason, oneLine(c.Message)))
 		}
 		fmt.Fprintf(d.out, "  %-2s %-*s %6s %s\n", mark(c), widest, c.Type, age(c.LastTransitionTime), reason)
 	}
@@ -157,7 +159,7 @@ func reasonColumn(all serving.Conditions) string {
 	case c.Status == corev1.ConditionTrue:
 		return ""
 	case c.Message != "":
-		return c.Reason + " : " + c.Message
+		return c.Reason + " : " + oneLine(c.Message)
 	}
 	return c.Reason
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -53,7 +54,11 @@ func functionClass(fn *kubeless.Function) string {
 	return *fn.Spec.RuntimeClassName
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine is a text as a table can have it. What a tenant's container wrote as it
+// ended is in messages, and is not to command the terminal of who reads them.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+}
 
 func newFunctionDescribe(a *app) *cobra.Command {
 	f := &clusterFlags{app: a}

@@ -193,7 +193,7 @@ func (s revisionShare) describe(d description, verbose bool) {
 	}
 	part := d.item(percent+symbol, s.header)
 	if ready.Status == corev1.ConditionFalse {
-		part.attribute("Error", ready.Reason)
+		part.attribute("Error", reasonColumn(s.revision.Status.Conditions))
 	}
 	describeImage(part, &s.revision)
 	describeReplicas(part, &s.revision)
