@@ -60,8 +60,13 @@ func (h health) with(c corev1.ContainerStatus) health {
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError":
 			h = h.failed(serving.ResourcesAvailable, w.Reason, w.Message)
 			return h.failed(serving.ContainerHealthy, "ContainerMissing", fmt.Sprintf("Unable to fetch image %q: %s", c.Image, w.Message))
-		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+		case "CreateContainerConfigError", "CreateContainerError":
 			return h.failed(serving.ResourcesAvailable, w.Reason, w.Message)
+		case "RunContainerError":
+			// Once it has ended of that, it says so between two attempts as well.
+			if c.LastTerminationState.Terminated == nil {
+				return h.failed(serving.ResourcesAvailable, w.Reason, w.Message)
+			}
 		}
 	}
 	t := c.State.Terminated
@@ -71,11 +76,20 @@ func (h health) with(c corev1.ContainerStatus) health {
 	if t == nil || c.Ready || t.ExitCode == 0 && c.State.Running == nil && t.Reason == "Completed" && c.RestartCount == 0 {
 		return h
 	}
-	detail := strings.TrimSpace(t.Message)
-	if detail == "" {
-		detail = t.Reason
+	return h.failed(serving.ContainerHealthy, fmt.Sprintf("ExitCode%d", t.ExitCode), "Container failed with: "+detail(t))
+}
+
+// detail is what a container says of its end: the end of what it wrote, as a rule,
+// which does not know that memory was short.
+func detail(t *corev1.ContainerStateTerminated) string {
+	said := strings.TrimSpace(t.Message)
+	switch {
+	case said == "":
+		return t.Reason
+	case t.Reason == "OOMKilled":
+		return t.Reason + ": " + said
 	}
-	return h.failed(serving.ContainerHealthy, fmt.Sprintf("ExitCode%d", t.ExitCode), "Container failed with: "+detail)
+	return said
 }
 
 func (h health) ok() bool {

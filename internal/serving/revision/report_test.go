@@ -75,3 +75,34 @@ func TestReportOfACrash(t *testing.T) {
 		}
 	}
 }
+
+// What is known of a container's end is said, and the same while the kubelet tries
+// again as between two attempts.
+func TestReportOfAnEnd(t *testing.T) {
+	waiting := func(reason string) corev1.ContainerState {
+		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: "no such file"}}
+	}
+	for _, test := range []struct {
+		name            string
+		states          []corev1.ContainerState
+		last            *corev1.ContainerStateTerminated
+		reason, message string
+	}{
+		{"short of memory", []corev1.ContainerState{waiting("CrashLoopBackOff")},
+			&corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", Message: "starting\n"}, "ExitCode137", "Container failed with: OOMKilled: starting"},
+		{"no command", []corev1.ContainerState{waiting("RunContainerError"), waiting("CrashLoopBackOff"), waiting("RunContainerError")},
+			&corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: "no such file"}, "ExitCode128", "Container failed with: no such file"},
+		{"no command, for the first time", []corev1.ContainerState{waiting("RunContainerError")}, nil, "RunContainerError", "no such file"},
+	} {
+		for _, state := range test.states {
+			pod := crashing()
+			pod.Status.ContainerStatuses[0].State, pod.Status.ContainerStatuses[0].LastTerminationState.Terminated = state, test.last
+			rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+			rev.Status.DesiredReplicas = new(int32(1))
+			report(rev, []corev1.Pod{pod}, nil, now)
+			if c := rev.Status.Conditions.Get(serving.Ready); c.Reason != test.reason || c.Message != test.message {
+				t.Errorf("%s: %s, %q, want %s, %q", test.name, c.Reason, c.Message, test.reason, test.message)
+			}
+		}
+	}
+}
