@@ -112,15 +112,15 @@ func (h health) proven() health {
 	return h
 }
 
-// set writes the conditions; Ready follows from the two.
+// set writes the conditions; Ready follows from the two, and says what the first
+// one does that is false, or else not known.
 func (h health) set(s *serving.RevisionStatus, ready int32, now metav1.Time) {
 	overall := serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}
 	for _, part := range []serving.Condition{h.resources, h.container} {
 		s.Conditions.Set(part, now)
-		if part.Status == corev1.ConditionTrue || overall.Status == corev1.ConditionFalse {
-			continue
+		if overall.Status == corev1.ConditionTrue || overall.Status == corev1.ConditionUnknown && part.Status == corev1.ConditionFalse {
+			overall.Status, overall.Reason, overall.Message = part.Status, part.Reason, part.Message
 		}
-		overall.Status, overall.Reason, overall.Message = part.Status, part.Reason, part.Message
 	}
 	s.Conditions.Set(overall, now)
 	s.Conditions.Set(active(s, ready), now)

@@ -1,6 +1,7 @@
 package revision
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,41 @@ func TestReportOfAnEnd(t *testing.T) {
 			report(rev, []corev1.Pod{pod}, nil, now)
 			if c := rev.Status.Conditions.Get(serving.Ready); c.Reason != test.reason || c.Message != test.message {
 				t.Errorf("%s: %s, %q, want %s, %q", test.name, c.Reason, c.Message, test.reason, test.message)
+			}
+		}
+	}
+}
+
+// What an instance waits for is said of the revision as a whole, and still where it
+// has waited for too long.
+func TestReportOfAWait(t *testing.T) {
+	gated := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}}}
+	deaf := corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+		Name: serving.UserContainer, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	}}}}
+	probed := &serving.Probe{HTTPGet: &serving.HTTPGetAction{Path: "/ready"}}
+	for _, test := range []struct {
+		name            string
+		pod             corev1.Pod
+		probe           *serving.Probe
+		now, afterwards string
+	}{
+		{"for room", gated, nil, "waits for its turn in the tenant's quota", "within 10m0s: An instance waits for its turn"},
+		{"deaf", deaf, nil, "", "within 10m0s: the container runs, and does not listen on port 8080."},
+		{"unwell", deaf, probed, "", `within 10m0s: the container "user-container" runs, and its probes have not succeeded.`},
+		{"new", corev1.Pod{}, nil, "", "within 10m0s."},
+	} {
+		rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+		rev.Spec.Containers = []serving.Container{{ReadinessProbe: test.probe}}
+		rev.Status.DesiredReplicas = new(int32(1))
+		report(rev, []corev1.Pod{test.pod}, nil, now)
+		if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionUnknown || !strings.Contains(c.Message, test.now) {
+			t.Errorf("%s: %+v", test.name, c)
+		}
+		for range 2 {
+			report(rev, []corev1.Pod{test.pod}, nil, now.Add(time.Hour))
+			if c := rev.Status.Conditions.Get(serving.Ready); c.Reason != "ProgressDeadlineExceeded" || !strings.Contains(c.Message, test.afterwards) {
+				t.Errorf("%s, in the end: %+v", test.name, c)
 			}
 		}
 	}

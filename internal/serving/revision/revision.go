@@ -6,9 +6,11 @@
 package revision
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -192,8 +194,7 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 		limit := rev.ProgressDeadline()
 		left := limit - now.Sub(rev.CreationTimestamp.Time)
 		if again = left; left <= 0 {
-			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded",
-				fmt.Sprintf("Revision %q did not become ready within %v.", rev.Name, limit))
+			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded", late(rev, pods, health))
 		}
 	}
 	if ready > 0 || *s.DesiredReplicas == 0 && health.ok() {
@@ -204,4 +205,41 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 	health.set(s, ready, metav1.NewTime(now))
 	s.Conditions.Set(rev.Freezable(), metav1.NewTime(now))
 	return again
+}
+
+// late says of a revision that it had no instance in time, and what is known of why.
+func late(rev *serving.Revision, pods []corev1.Pod, h health) string {
+	said := fmt.Sprintf("Revision %q did not become ready within %v", rev.Name, rev.ProgressDeadline())
+	if why := cmp.Or(h.resources.Message, unready(rev, pods)); why != "" {
+		said += ": " + strings.TrimSuffix(why, ".")
+	}
+	return said + "."
+}
+
+// unready says what an instance whose containers run lacks to be ready.
+func unready(rev *serving.Revision, pods []corev1.Pod) string {
+	for _, pod := range pods {
+		for _, c := range pod.Status.ContainerStatuses {
+			switch {
+			case c.State.Running == nil || c.Ready:
+			case isAskedByDefault(rev, c.Name):
+				return fmt.Sprintf("the container runs, and does not listen on port %d", rev.Spec.Port())
+			default:
+				return fmt.Sprintf("the container %q runs, and its probes have not succeeded", c.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// isAskedByDefault says whether a container has no probe but the one that it is
+// given where its owner gives none.
+func isAskedByDefault(rev *serving.Revision, name string) bool {
+	own := rev.Spec.Serving()
+	for i := range rev.Spec.Containers {
+		if containerName(rev, i) == name {
+			return &rev.Spec.Containers[i] == own && own.ReadinessProbe == nil && own.StartupProbe == nil
+		}
+	}
+	return false
 }
