@@ -1,6 +1,7 @@
 package revision
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -27,6 +28,12 @@ func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
 		return h.failed(serving.ResourcesAvailable, "FailedCreate", scaleErr.Error())
 	}
 	for _, pod := range pods {
+		if hasEnded(pod) {
+			if !proven {
+				h = h.ended(&pod)
+			}
+			continue // another one is made
+		}
 		if c := kube.PodCondition(&pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 			h = h.unplaced(c)
 		}
@@ -48,6 +55,28 @@ func (h health) unplaced(c corev1.PodCondition) health {
 	}
 	if h.resources.Status == corev1.ConditionUnknown {
 		h.resources.Reason, h.resources.Message = c.Reason, "An instance waits for its turn in the tenant's quota; its events say what is lacking."
+	}
+	return h
+}
+
+// endedBy begins what is said of an instance that its node ended.
+const endedBy = "An instance was ended by its node: "
+
+// ended adds that the node has ended a pod as a whole. One that took more than it
+// may has failed; the next one may do better where the node was at fault.
+func (h health) ended(pod *corev1.Pod) health {
+	h = h.failed(serving.ResourcesAvailable, cmp.Or(pod.Status.Reason, "Failed"), endedBy+cmp.Or(strings.TrimSpace(pod.Status.Message), "it does not say why"))
+	if pod.Status.Reason != "Evicted" {
+		h.resources.Status = corev1.ConditionUnknown
+	}
+	return h
+}
+
+// after keeps from the condition before that an instance was ended, until its next
+// one is ready or says something else: the pod that said so is gone at once.
+func (h health) after(before serving.Condition) health {
+	if h.ok() && h.resources.Message == "" && strings.HasPrefix(before.Message, endedBy) {
+		h.resources = before
 	}
 	return h
 }

@@ -108,6 +108,44 @@ func TestReportOfAnEnd(t *testing.T) {
 	}
 }
 
+// An instance that took more than it may is gone at once, and why stays said until
+// another one is ready. One that has been ready is there while it is replaced.
+func TestReportOfAnEviction(t *testing.T) {
+	evicted := corev1.Pod{Status: corev1.PodStatus{
+		Phase: corev1.PodFailed, Reason: "Evicted", Message: "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ",
+		ContainerStatuses: []corev1.ContainerStatus{{
+			RestartCount:         1,
+			State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}},
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "it could not be located"}},
+		}},
+	}}
+	rejected := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu", Message: "Node didn't have enough resource: cpu"}}
+	ready := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+	rev.Status.DesiredReplicas = new(int32(1))
+	for _, step := range []struct {
+		name            string
+		pods            []corev1.Pod
+		status          corev1.ConditionStatus
+		reason, message string
+	}{
+		{"rejected", []corev1.Pod{rejected}, corev1.ConditionUnknown, "OutOfcpu", "enough resource: cpu"},
+		{"evicted", []corev1.Pod{evicted}, corev1.ConditionFalse, "Evicted", `exceeds the limit "1Mi".`},
+		{"none yet", nil, corev1.ConditionFalse, "Evicted", `exceeds the limit "1Mi".`},
+		{"another one", []corev1.Pod{{}}, corev1.ConditionFalse, "Evicted", `exceeds the limit "1Mi".`},
+		{"it crashes", []corev1.Pod{crashing()}, corev1.ConditionFalse, "ExitCode1", "failed with: Error"},
+		{"evicted again", []corev1.Pod{evicted}, corev1.ConditionFalse, "Evicted", `exceeds the limit "1Mi".`},
+		{"ready", []corev1.Pod{ready}, corev1.ConditionTrue, "", ""},
+		{"evicted later", []corev1.Pod{evicted}, corev1.ConditionTrue, "", ""},
+	} {
+		report(rev, step.pods, nil, now)
+		c := rev.Status.Conditions.Get(serving.Ready)
+		if c.Status != step.status || c.Reason != step.reason || !strings.HasSuffix(c.Message, step.message) {
+			t.Errorf("%s: %s %s, %q", step.name, c.Status, c.Reason, c.Message)
+		}
+	}
+}
+
 // What an instance waits for is said of the revision as a whole, and still where it
 // has waited for too long.
 func TestReportOfAWait(t *testing.T) {

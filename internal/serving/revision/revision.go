@@ -189,6 +189,9 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 	}
 	proven := s.Conditions.IsTrue(serving.Ready)
 	health := healthOf(pods, scaleErr, proven)
+	if !proven {
+		health = health.after(s.Conditions.Get(serving.ResourcesAvailable))
+	}
 	var again time.Duration
 	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
 		limit := rev.ProgressDeadline()
