@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
@@ -16,10 +17,11 @@ import (
 // readiness depends on, with Knative's reasons.
 type health struct{ resources, container serving.Condition }
 
-// healthOf reads them. Proven says that the revision has been ready: one of its
+// healthOf reads them. Whys are what is known besides of pods that do not start.
+// Proven says that the revision has been ready: one of its
 // containers that ends is started again, and has failed when the kubelet waits
 // longer and longer before it does so. A new one has failed at once.
-func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
+func healthOf(pods []corev1.Pod, whys map[types.UID]kube.Why, scaleErr error, proven bool) health {
 	h := health{
 		resources: serving.Condition{Type: serving.ResourcesAvailable, Status: corev1.ConditionUnknown, Reason: "Deploying"},
 		container: serving.Condition{Type: serving.ContainerHealthy, Status: corev1.ConditionUnknown, Reason: "Deploying"},
@@ -36,6 +38,9 @@ func healthOf(pods []corev1.Pod, scaleErr error, proven bool) health {
 		}
 		if c := kube.PodCondition(&pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 			h = h.unplaced(c)
+		}
+		if why, ok := whys[pod.UID]; ok {
+			h = h.failed(serving.ResourcesAvailable, why.Reason, why.Message)
 		}
 		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
 		for _, c := range statuses {

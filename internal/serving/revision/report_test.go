@@ -7,8 +7,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	serving "redoubt.dev/redoubt/api/serving/v1"
+	"redoubt.dev/redoubt/internal/kube"
 )
 
 var now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -40,10 +42,10 @@ func TestReportOfZero(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now.Add(-test.age))}}
 			rev.Status.DesiredReplicas = &one
-			report(rev, test.before, nil, now)
+			report(rev, test.before, nil, nil, now)
 			rev.Status.DesiredReplicas = &zero
 			for _, pods := range [][]corev1.Pod{test.before, nil} {
-				report(rev, pods, nil, now.Add(time.Minute))
+				report(rev, pods, nil, nil, now.Add(time.Minute))
 				if c := rev.Status.Conditions.Get(serving.Ready); c.Status != test.status || c.Reason != test.reason {
 					t.Errorf("with %d pods left: %s %s, want %s %s", len(pods), c.Status, c.Reason, test.status, test.reason)
 				}
@@ -62,7 +64,7 @@ func TestReportOfACrash(t *testing.T) {
 	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
 	rev.Status.DesiredReplicas = &one
 	ready := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
-	report(rev, []corev1.Pod{ready}, nil, now)
+	report(rev, []corev1.Pod{ready}, nil, nil, now)
 	again := crashing()
 	again.Status.ContainerStatuses[0].State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	for _, step := range []struct {
@@ -70,7 +72,7 @@ func TestReportOfACrash(t *testing.T) {
 		pod  corev1.Pod
 		want corev1.ConditionStatus
 	}{{"once", again, corev1.ConditionTrue}, {"again and again", crashing(), corev1.ConditionFalse}, {"a new attempt", again, corev1.ConditionFalse}} {
-		report(rev, []corev1.Pod{step.pod}, nil, now)
+		report(rev, []corev1.Pod{step.pod}, nil, nil, now)
 		if c := rev.Status.Conditions.Get(serving.Ready); c.Status != step.want {
 			t.Errorf("%s: ready is %s %s, want %s", step.name, c.Status, c.Reason, step.want)
 		}
@@ -100,7 +102,7 @@ func TestReportOfAnEnd(t *testing.T) {
 			pod.Status.ContainerStatuses[0].State, pod.Status.ContainerStatuses[0].LastTerminationState.Terminated = state, test.last
 			rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
 			rev.Status.DesiredReplicas = new(int32(1))
-			report(rev, []corev1.Pod{pod}, nil, now)
+			report(rev, []corev1.Pod{pod}, nil, nil, now)
 			if c := rev.Status.Conditions.Get(serving.Ready); c.Reason != test.reason || c.Message != test.message {
 				t.Errorf("%s: %s, %q, want %s, %q", test.name, c.Reason, c.Message, test.reason, test.message)
 			}
@@ -138,7 +140,7 @@ func TestReportOfAnEviction(t *testing.T) {
 		{"ready", []corev1.Pod{ready}, corev1.ConditionTrue, "", ""},
 		{"evicted later", []corev1.Pod{evicted}, corev1.ConditionTrue, "", ""},
 	} {
-		report(rev, step.pods, nil, now)
+		report(rev, step.pods, nil, nil, now)
 		c := rev.Status.Conditions.Get(serving.Ready)
 		if c.Status != step.status || c.Reason != step.reason || !strings.HasSuffix(c.Message, step.message) {
 			t.Errorf("%s: %s %s, %q", step.name, c.Status, c.Reason, c.Message)
@@ -168,15 +170,32 @@ func TestReportOfAWait(t *testing.T) {
 		rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
 		rev.Spec.Containers = []serving.Container{{ReadinessProbe: test.probe}}
 		rev.Status.DesiredReplicas = new(int32(1))
-		report(rev, []corev1.Pod{test.pod}, nil, now)
+		report(rev, []corev1.Pod{test.pod}, nil, nil, now)
 		if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionUnknown || !strings.Contains(c.Message, test.now) {
 			t.Errorf("%s: %+v", test.name, c)
 		}
 		for range 2 {
-			report(rev, []corev1.Pod{test.pod}, nil, now.Add(time.Hour))
+			report(rev, []corev1.Pod{test.pod}, nil, nil, now.Add(time.Hour))
 			if c := rev.Status.Conditions.Get(serving.Ready); c.Reason != "ProgressDeadlineExceeded" || !strings.Contains(c.Message, test.afterwards) {
 				t.Errorf("%s, in the end: %+v", test.name, c)
 			}
 		}
+	}
+}
+
+// What the node says of an instance that it does not begin with is said, and no more
+// once another word is known.
+func TestReportOfAnUnstartedPod(t *testing.T) {
+	pod := corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "u"}}
+	whys := map[types.UID]kube.Why{"u": {Reason: "FailedMount", Message: `configmap "nope" not found`}}
+	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+	rev.Status.DesiredReplicas = new(int32(1))
+	report(rev, []corev1.Pod{pod}, whys, nil, now)
+	if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionFalse || c.Reason != "FailedMount" || c.Message != `configmap "nope" not found` {
+		t.Errorf("ready: %+v", c)
+	}
+	report(rev, []corev1.Pod{pod}, nil, nil, now)
+	if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionUnknown {
+		t.Errorf("once it has begun: %+v", c)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,8 +39,9 @@ type reconciler struct {
 	spares Spares
 	// live reads from the API server, when the cache does not know yet of pods
 	// that this controller has just made.
-	live   client.Reader
-	unseen unseen
+	live      client.Reader
+	unseen    unseen
+	unstarted kube.Unstarted
 }
 
 // Add registers the controller, which takes instances from spares before it makes
@@ -48,7 +50,7 @@ func Add(mgr ctrl.Manager, spares Spares) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Revision{}).
 		Owns(&corev1.Pod{}).
-		Complete(&reconciler{client: mgr.GetClient(), spares: spares, live: mgr.GetAPIReader()})
+		Complete(&reconciler{client: mgr.GetClient(), spares: spares, live: mgr.GetAPIReader(), unstarted: kube.Unstarted{Live: mgr.GetAPIReader()}})
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -76,7 +78,12 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if invalid == nil {
 		scaleErr = r.scale(ctx, &rev, pods)
 	}
-	again := report(&rev, pods, scaleErr, time.Now())
+	now := time.Now()
+	whys, soon := r.whys(ctx, &rev, pods, now)
+	again := report(&rev, pods, whys, scaleErr, now)
+	if soon > 0 && (again == 0 || soon < again) {
+		again = soon
+	}
 	if !equality.Semantic.DeepEqual(before.Status, rev.Status) {
 		if err := r.client.Status().Patch(ctx, &rev, client.MergeFrom(before)); err != nil {
 			return ctrl.Result{}, err
@@ -99,6 +106,32 @@ func pods(ctx context.Context, from client.Reader, rev *serving.Revision) ([]cor
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }), nil
+}
+
+// whys are why a node has not begun with an instance, where there is none yet, and
+// after how long to ask again. The oldest one stands for all: they are alike. A
+// revision that has been ready has more patience: who waits for its next instance is
+// refused once it has failed.
+func (r *reconciler) whys(ctx context.Context, rev *serving.Revision, pods []corev1.Pod, now time.Time) (map[types.UID]kube.Why, time.Duration) {
+	if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return kube.PodIs(&p, corev1.PodReady) }) {
+		return nil, 0
+	}
+	for _, pod := range slices.SortedFunc(slices.Values(pods), oldest) {
+		why, again := r.unstarted.Of(ctx, &pod, now)
+		if again == 0 {
+			continue // it does not wait for a node
+		}
+		waited := now.Sub(kube.PodCondition(&pod, corev1.PodScheduled).LastTransitionTime.Time)
+		if why == (kube.Why{}) || rev.Status.Conditions.IsTrue(serving.Ready) && waited < 3*kube.Patience {
+			return nil, again
+		}
+		return map[types.UID]kube.Why{pod.UID: why}, again
+	}
+	return nil, 0
+}
+
+func oldest(a, b corev1.Pod) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 }
 
 // scale makes or deletes pods until there are as many as wanted, and replaces
@@ -172,7 +205,7 @@ func leastUseful(a, b corev1.Pod) int {
 }
 
 // report fills in the status, and says when to look again.
-func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.Time) time.Duration {
+func report(rev *serving.Revision, pods []corev1.Pod, whys map[types.UID]kube.Why, scaleErr error, now time.Time) time.Duration {
 	s := &rev.Status
 	s.ObservedGeneration = rev.Generation
 	var ready int32
@@ -188,7 +221,7 @@ func report(rev *serving.Revision, pods []corev1.Pod, scaleErr error, now time.T
 		return 0 // given up: why still holds
 	}
 	proven := s.Conditions.IsTrue(serving.Ready)
-	health := healthOf(pods, scaleErr, proven)
+	health := healthOf(pods, whys, scaleErr, proven)
 	if !proven {
 		health = health.after(s.Conditions.Get(serving.ResourcesAvailable))
 	}
