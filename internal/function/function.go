@@ -85,11 +85,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, nil // the build's pod tells of its end
 	}
-	if apierrors.IsForbidden(err) {
-		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
-	}
-	if apierrors.IsInvalid(err) {
-		return ctrl.Result{}, nil // the status says why; the owner must act
+	if pause := kube.PauseAfter(err); pause > 0 {
+		return ctrl.Result{RequeueAfter: pause}, nil // the status says why
 	}
 	return ctrl.Result{}, err
 }

@@ -12,6 +12,22 @@ import (
 // quota has room again some day, and tells nobody.
 const RefusedPause = 10 * time.Second
 
+// invalidPause is the same for what it calls invalid: its owner must change that, as
+// a rule, but policies judge by classes and tenants, which others change.
+const invalidPause = time.Minute
+
+// PauseAfter is after how long to try again what the API server has refused, 0 where
+// err is no refusal.
+func PauseAfter(err error) time.Duration {
+	switch {
+	case apierrors.IsForbidden(err):
+		return RefusedPause
+	case apierrors.IsInvalid(err):
+		return invalidPause
+	}
+	return 0
+}
+
 // Unnamed is what the API server answered to a create, without the name that it
 // made up from the prefix: another one each time, which would make a new status of
 // each refusal. Other errors are left as they are.

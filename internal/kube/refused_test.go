@@ -2,11 +2,13 @@ package kube
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func TestUnnamed(t *testing.T) {
@@ -27,5 +29,17 @@ func TestUnnamed(t *testing.T) {
 	}
 	if err := Unnamed(full, "web-"); err != full {
 		t.Errorf("another error became %v", err)
+	}
+}
+
+// What a policy refuses is tried again as well: others change what it goes by.
+func TestPauseAfter(t *testing.T) {
+	full := fmt.Errorf("make pod: %w", apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("exceeded quota")))
+	closed := fmt.Errorf("keep service: %w", apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, "web", nil))
+	if forbidden, invalid := PauseAfter(full), PauseAfter(closed); forbidden != RefusedPause || invalid <= forbidden {
+		t.Errorf("forbidden: %v, invalid: %v", forbidden, invalid)
+	}
+	if pause := PauseAfter(errors.New("no route to host")) + PauseAfter(nil); pause != 0 {
+		t.Errorf("no refusal: %v", pause)
 	}
 }

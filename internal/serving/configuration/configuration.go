@@ -44,8 +44,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if listErr := r.client.List(ctx, &all, client.InNamespace(config.Namespace), client.MatchingLabels{serving.ConfigurationLabel: config.Name}); listErr != nil {
 		return ctrl.Result{}, fmt.Errorf("list revisions: %w", listErr)
 	}
-	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err)
-	if err != nil && !refused {
+	pause := kube.PauseAfter(err)
+	if err != nil && pause == 0 {
 		return ctrl.Result{}, err
 	}
 	before := config.DeepCopy()
@@ -58,10 +58,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	if apierrors.IsForbidden(err) {
-		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
-	}
-	return ctrl.Result{}, nil // where err is that something is invalid, the status says what
+	return ctrl.Result{RequeueAfter: pause}, nil // where err is a refusal, the status says why
 }
 
 // revision returns the revision of the present version, which it makes if

@@ -92,8 +92,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if invalid != nil {
 		return ctrl.Result{RequeueAfter: again}, nil // the status says why; the owner must act
 	}
-	if apierrors.IsForbidden(scaleErr) {
-		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
+	if pause := kube.PauseAfter(scaleErr); pause > 0 {
+		return ctrl.Result{RequeueAfter: pause}, nil // the status says why
 	}
 	return ctrl.Result{RequeueAfter: again}, scaleErr
 }

@@ -50,11 +50,8 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, err
 		}
 	}
-	if apierrors.IsForbidden(failed) {
-		return ctrl.Result{RequeueAfter: kube.RefusedPause}, nil // the status says why
-	}
-	if apierrors.IsInvalid(failed) {
-		return ctrl.Result{}, nil // the status says why; the owner must act
+	if pause := kube.PauseAfter(failed); pause > 0 {
+		return ctrl.Result{RequeueAfter: pause}, nil // the status says why
 	}
 	return ctrl.Result{}, failed
 }
@@ -77,7 +74,7 @@ func (r *reconciler) keep(ctx context.Context, svc *serving.Service) error {
 }
 
 func refuse(svc *serving.Service, kind, reason string, err error) {
-	if !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
+	if kube.PauseAfter(err) == 0 {
 		return // trying again may help
 	}
 	s, now := &svc.Status, metav1.Now()
