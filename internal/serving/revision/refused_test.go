@@ -21,6 +21,7 @@ type fullQuota struct {
 	client.Client
 	rev             *serving.Revision
 	creates, writes int
+	fails           error // of the moment, instead
 }
 
 func (q *fullQuota) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
@@ -33,7 +34,9 @@ func (q *fullQuota) List(context.Context, client.ObjectList, ...client.ListOptio
 func (q *fullQuota) Status() client.SubResourceWriter { return statusOf{q: q} }
 
 func (q *fullQuota) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
-	q.creates++
+	if q.creates++; q.fails != nil {
+		return q.fails
+	}
 	return apierrors.NewForbidden(corev1.Resource("pods"), o.GetGenerateName()+rand.String(5), errors.New("exceeded quota: redoubt-tenant"))
 }
 
@@ -70,5 +73,22 @@ func TestFullQuota(t *testing.T) {
 	}
 	if c := q.rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionFalse || c.Reason != "FailedCreate" {
 		t.Errorf("ready: %+v", c)
+	}
+}
+
+// What fails for a moment is tried again, and fails nobody who waits for an instance.
+func TestFailureOfTheMoment(t *testing.T) {
+	for _, fails := range []error{apierrors.NewTooManyRequests("busy", 1), apierrors.NewServerTimeout(corev1.Resource("pods"), "create", 1), errors.New("connection refused")} {
+		q := &fullQuota{fails: fails, rev: &serving.Revision{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "web-00001", UID: "u", CreationTimestamp: metav1.Now()}}}
+		q.rev.Spec.Containers = []serving.Container{{Image: "i"}}
+		q.rev.Status.DesiredReplicas = new(int32(1))
+		q.rev.Status.Conditions.Set(serving.Condition{Type: serving.Ready, Status: corev1.ConditionTrue}, metav1.Now())
+		r := &reconciler{client: q, live: q, spares: noSpares{}}
+		if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(q.rev)}); !errors.Is(err, fails) {
+			t.Errorf("%v: %v", fails, err)
+		}
+		if c := q.rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionTrue {
+			t.Errorf("%v: %+v", fails, c)
+		}
 	}
 }

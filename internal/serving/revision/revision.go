@@ -8,6 +8,7 @@ package revision
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,7 +81,11 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	now := time.Now()
 	whys, soon := r.whys(ctx, &rev, pods, now)
-	again := report(&rev, pods, whys, scaleErr, now)
+	said := scaleErr
+	if invalid == nil && passes(scaleErr) {
+		said = nil
+	}
+	again := report(&rev, pods, whys, said, now)
 	if soon > 0 && (again == 0 || soon < again) {
 		again = soon
 	}
@@ -96,6 +101,18 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: pause}, nil // the status says why
 	}
 	return ctrl.Result{RequeueAfter: again}, scaleErr
+}
+
+// passes says that an error is one of the moment: it is tried again, and says nothing
+// of the pods. A revision that has been ready would fail of it, and all who wait for
+// its next instance with it.
+func passes(err error) bool {
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) {
+		return true // the API server cannot be reached
+	}
+	return apierrors.IsConflict(err) || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err)
 }
 
 // pods lists the revision's pods that are not on their way out.
