@@ -199,3 +199,31 @@ func TestReportOfAnUnstartedPod(t *testing.T) {
 		t.Errorf("once it has begun: %+v", c)
 	}
 }
+
+// A revision that failed long after it was made, of something that is over, has its
+// time to become ready again.
+func TestReportOfARecovery(t *testing.T) {
+	rev := &serving.Revision{ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(now)}}
+	rev.Status.DesiredReplicas = new(int32(1))
+	ready := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}}
+	unplaced := corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable}}}}
+	for _, step := range []struct {
+		at     time.Duration
+		pod    corev1.Pod
+		status corev1.ConditionStatus
+		reason string
+	}{
+		{0, ready, corev1.ConditionTrue, ""},
+		{time.Hour, unplaced, corev1.ConditionFalse, "Unschedulable"},
+		{2 * time.Hour, corev1.Pod{}, corev1.ConditionUnknown, "Deploying"},
+		{2*time.Hour + 9*time.Minute, corev1.Pod{}, corev1.ConditionUnknown, "Deploying"},
+		{2*time.Hour + 10*time.Minute, corev1.Pod{}, corev1.ConditionFalse, "ProgressDeadlineExceeded"},
+		{2*time.Hour + 11*time.Minute, corev1.Pod{}, corev1.ConditionFalse, "ProgressDeadlineExceeded"},
+		{3 * time.Hour, ready, corev1.ConditionTrue, ""},
+	} {
+		report(rev, []corev1.Pod{step.pod}, nil, nil, now.Add(step.at))
+		if c := rev.Status.Conditions.Get(serving.Ready); c.Status != step.status || c.Reason != step.reason {
+			t.Errorf("after %v: %s %s, want %s %s", step.at, c.Status, c.Reason, step.status, step.reason)
+		}
+	}
+}

@@ -245,9 +245,9 @@ func report(rev *serving.Revision, pods []corev1.Pod, whys map[types.UID]kube.Wh
 	var again time.Duration
 	if !proven && health.ok() && ready == 0 && *s.DesiredReplicas > 0 {
 		limit := rev.ProgressDeadline()
-		left := limit - now.Sub(rev.CreationTimestamp.Time)
+		left := limit - now.Sub(hopeful(rev, now))
 		if again = left; left <= 0 {
-			again, health = 0, health.failed(serving.ResourcesAvailable, "ProgressDeadlineExceeded", late(rev, pods, health))
+			again, health = 0, health.failed(serving.ResourcesAvailable, late, whyLate(rev, pods, health))
 		}
 	}
 	if ready > 0 || *s.DesiredReplicas == 0 && health.ok() {
@@ -260,8 +260,24 @@ func report(rev *serving.Revision, pods []corev1.Pod, whys map[types.UID]kube.Wh
 	return again
 }
 
-// late says of a revision that it had no instance in time, and what is known of why.
-func late(rev *serving.Revision, pods []corev1.Pod, h health) string {
+// hopeful is since when there has been nothing to say against the revision's getting
+// an instance: what it failed of, be it long after it was made, may be over.
+func hopeful(rev *serving.Revision, now time.Time) time.Time {
+	ready := rev.Status.Conditions.Get(serving.Ready)
+	switch {
+	case ready.Status == corev1.ConditionFalse && ready.Reason != late:
+		return now
+	case ready.Status == corev1.ConditionUnknown && ready.LastTransitionTime.After(rev.CreationTimestamp.Time):
+		return ready.LastTransitionTime.Time
+	}
+	return rev.CreationTimestamp.Time
+}
+
+// late is the reason of a revision that had no instance in time.
+const late = "ProgressDeadlineExceeded"
+
+// whyLate says so, and what is known of why.
+func whyLate(rev *serving.Revision, pods []corev1.Pod, h health) string {
 	said := fmt.Sprintf("Revision %q did not become ready within %v", rev.Name, rev.ProgressDeadline())
 	if why := cmp.Or(h.resources.Message, unready(rev, pods)); why != "" {
 		said += ": " + strings.TrimSuffix(why, ".")
