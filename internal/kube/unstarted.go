@@ -34,12 +34,15 @@ var failures = []string{"FailedMount", "FailedAttachVolume", "FailedMapVolume", 
 // Why is what keeps a pod from starting; nothing where that is not known.
 type Why struct{ Reason, Message string }
 
-// Unstarted finds out why nodes do not begin with pods, from their events. They are
-// read of pods that have waited for long, and seldom: the API server goes through all
-// events of a namespace for that.
+// Unstarted finds out why pods do not start: from who keeps the gates that they wait
+// at, and why nodes do not begin with them from their events. Those are read of pods
+// that have waited for long, and seldom: the API server goes through all events of a
+// namespace for that.
 type Unstarted struct {
 	// Live reads from the API server.
 	Live client.Reader
+	// Gates says why a pod waits at a gate, empty where that is not known.
+	Gates interface{ Why(pod types.UID) string }
 
 	mu    sync.Mutex
 	asked map[types.UID]answer // guarded by mu
@@ -53,6 +56,9 @@ type answer struct {
 // Of is why the pod's containers have not begun, and after how long to ask again, 0
 // where that is needless.
 func (u *Unstarted) Of(ctx context.Context, pod *corev1.Pod, now time.Time) (Why, time.Duration) {
+	if c := PodCondition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonSchedulingGated {
+		return u.atGate(pod)
+	}
 	since, waits := waitsForNode(pod)
 	if !waits {
 		u.put(pod.UID, answer{}, now)
@@ -75,6 +81,14 @@ func (u *Unstarted) Of(ctx context.Context, pod *corev1.Pod, now time.Time) (Why
 	}
 	u.put(pod.UID, answer{why: why, next: now.Add(pause)}, now)
 	return why, pause
+}
+
+// atGate is why a pod waits at one: whoever keeps it may not have got round to it.
+func (u *Unstarted) atGate(pod *corev1.Pod) (Why, time.Duration) {
+	if message := u.Gates.Why(pod.UID); message != "" {
+		return Why{corev1.PodReasonSchedulingGated, message}, askPause
+	}
+	return Why{}, time.Second
 }
 
 // put remembers an answer, and forgets those that nobody has asked for again.

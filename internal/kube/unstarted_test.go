@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -73,6 +74,25 @@ func TestUnstarted(t *testing.T) {
 	of(14*time.Minute, "another", 6)
 	if u.put("other", answer{next: placed.Add(time.Hour)}, placed.Add(time.Hour)); len(u.asked) != 1 {
 		t.Errorf("%d remembered", len(u.asked))
+	}
+}
+
+type gates struct{ why string }
+
+func (g *gates) Why(types.UID) string { return g.why }
+
+// A pod that waits at a gate is asked about until it is known why.
+func TestAtGate(t *testing.T) {
+	g := &gates{}
+	u := &Unstarted{Gates: g}
+	pod := unstarted()
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}
+	if why, again := u.Of(t.Context(), pod, placed); why != (Why{}) || again != time.Second {
+		t.Errorf("before: %+v, again after %v", why, again)
+	}
+	g.why = "no room"
+	if why, again := u.Of(t.Context(), pod, placed); why != (Why{corev1.PodReasonSchedulingGated, "no room"}) || again != askPause {
+		t.Errorf("%+v, again after %v", why, again)
 	}
 }
 

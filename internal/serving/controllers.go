@@ -71,10 +71,11 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("set up controllers: %w", err)
 	}
+	waits := &gate.Waits{}
 	for _, add := range []func(ctrl.Manager) error{
 		service.Add,
 		configuration.Add,
-		func(mgr ctrl.Manager) error { return addRevisions(mgr, opts.Gateways) },
+		func(mgr ctrl.Manager) error { return addRevisions(mgr, opts.Gateways, waits) },
 		routing.Add,
 		collection.Add,
 		lending.Add,
@@ -83,7 +84,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		class.AddOrphan,
 		function.Add,
 		tenant.Add,
-		gate.Add,
+		func(mgr ctrl.Manager) error { return gate.Add(mgr, waits) },
 		secrets.Add,
 		func(mgr ctrl.Manager) error {
 			return route.Add(mgr, route.Options{Domain: opts.Domain, URLPort: opts.URLPort, Gateway: opts.Gateway})
@@ -104,12 +105,12 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 
 // addRevisions adds the controller of revisions, what decides how many instances
 // each has, and the pools that both take spare ones from.
-func addRevisions(mgr ctrl.Manager, gateways []string) error {
+func addRevisions(mgr ctrl.Manager, gateways []string, waits *gate.Waits) error {
 	spares, err := pool.Add(mgr)
 	if err != nil {
 		return err
 	}
-	return errors.Join(revision.Add(mgr, spares), mgr.Add(&autoscale.Scaler{
+	return errors.Join(revision.Add(mgr, spares, waits), mgr.Add(&autoscale.Scaler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Gateways: gateways, Spares: spares,
 		Log: mgr.GetLogger().WithName("autoscale"), Events: mgr.GetEventRecorder("redoubt-autoscaler"),
 	}))

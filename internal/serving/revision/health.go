@@ -37,9 +37,8 @@ func healthOf(pods []corev1.Pod, whys map[types.UID]kube.Why, scaleErr error, pr
 			continue // another one is made
 		}
 		if c := kube.PodCondition(&pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
-			h = h.unplaced(c)
-		}
-		if why, ok := whys[pod.UID]; ok {
+			h = h.unplaced(c, whys[pod.UID])
+		} else if why, ok := whys[pod.UID]; ok {
 			h = h.failed(serving.ResourcesAvailable, why.Reason, why.Message)
 		}
 		statuses := append(append([]corev1.ContainerStatus(nil), pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...)
@@ -54,12 +53,12 @@ func healthOf(pods []corev1.Pod, whys map[types.UID]kube.Why, scaleErr error, pr
 
 // unplaced adds that a pod has no node. One that waits at a gate has not failed:
 // every pod of a tenant with a quota does, for a moment.
-func (h health) unplaced(c corev1.PodCondition) health {
+func (h health) unplaced(c corev1.PodCondition, why kube.Why) health {
 	if c.Reason != corev1.PodReasonSchedulingGated {
 		return h.failed(serving.ResourcesAvailable, c.Reason, c.Message)
 	}
 	if h.resources.Status == corev1.ConditionUnknown {
-		h.resources.Reason, h.resources.Message = c.Reason, "An instance waits for its turn in the tenant's quota; its events say what is lacking."
+		h.resources.Reason, h.resources.Message = c.Reason, cmp.Or(why.Message, "An instance waits for its turn in the tenant's quota.")
 	}
 	return h
 }

@@ -198,6 +198,12 @@ func TestReportOfAnUnstartedPod(t *testing.T) {
 	if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionUnknown {
 		t.Errorf("once it has begun: %+v", c)
 	}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}
+	whys["u"] = kube.Why{Reason: corev1.PodReasonSchedulingGated, Message: "2 of 2 are taken"}
+	report(rev, []corev1.Pod{pod}, whys, nil, now)
+	if c := rev.Status.Conditions.Get(serving.Ready); c.Status != corev1.ConditionUnknown || c.Message != "2 of 2 are taken" {
+		t.Errorf("at a gate: %+v", c)
+	}
 }
 
 // A revision that failed long after it was made, of something that is over, has its

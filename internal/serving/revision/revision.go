@@ -25,6 +25,7 @@ import (
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/autoscale"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/tenant/gate"
 )
 
 // Spares are instances that wait for a revision to need them.
@@ -46,12 +47,12 @@ type reconciler struct {
 }
 
 // Add registers the controller, which takes instances from spares before it makes
-// new ones.
-func Add(mgr ctrl.Manager, spares Spares) error {
+// new ones, and learns from gates why they wait there.
+func Add(mgr ctrl.Manager, spares Spares, gates *gate.Waits) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&serving.Revision{}).
 		Owns(&corev1.Pod{}).
-		Complete(&reconciler{client: mgr.GetClient(), spares: spares, live: mgr.GetAPIReader(), unstarted: kube.Unstarted{Live: mgr.GetAPIReader()}})
+		Complete(&reconciler{client: mgr.GetClient(), spares: spares, live: mgr.GetAPIReader(), unstarted: kube.Unstarted{Live: mgr.GetAPIReader(), Gates: gates}})
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {

@@ -38,10 +38,52 @@ import (
 // reason is that of events at pods that wait for room.
 const reason = "TenantQuota"
 
+// Waits are the pods that wait, for whoever says so of what they are pods of.
+type Waits struct {
+	mu  sync.Mutex
+	why map[string]map[types.UID]told // by tenant, guarded by mu
+}
+
+// told is what a pod's event has said of its wait.
+type told struct {
+	hard corev1.ResourceList // the quota at the time
+	why  string
+}
+
+// Why is why a pod waits, as long as it does; empty where it is not known to.
+func (w *Waits) Why(pod types.UID) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, pods := range w.why {
+		if t, ok := pods[pod]; ok {
+			return t.why
+		}
+	}
+	return ""
+}
+
+func (w *Waits) of(tenant string) map[types.UID]told {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why[tenant]
+}
+
+func (w *Waits) set(tenant string, pods map[types.UID]told) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.why == nil {
+		w.why = map[string]map[types.UID]told{}
+	}
+	if w.why[tenant] = pods; len(pods) == 0 {
+		delete(w.why, tenant)
+	}
+}
+
 type reconciler struct {
 	client client.Client
 	pods   client.Reader // those that have not ended
 	events events.EventRecorder
+	waits  *Waits
 
 	mu sync.Mutex
 	// before is what each tenant's last pass has done. Guarded by mu.
@@ -53,12 +95,11 @@ type pass struct {
 	// through are those that were let through, whatever the cache says: true
 	// where the API server has confirmed it.
 	through map[types.UID]bool
-	told    map[types.UID]bool // who know why they wait
 }
 
-// Add registers the controller. It has pods of its own: those of the other
-// controllers are services' instances alone.
-func Add(mgr ctrl.Manager) error {
+// Add registers the controller, which notes in waits who waits. It has pods of its
+// own: those of the other controllers are services' instances alone.
+func Add(mgr ctrl.Manager, waits *Waits) error {
 	pods, err := cache.New(mgr.GetConfig(), cache.Options{
 		Scheme: mgr.GetScheme(),
 		Mapper: mgr.GetRESTMapper(),
@@ -75,7 +116,7 @@ func Add(mgr ctrl.Manager) error {
 	if err := mgr.Add(pods); err != nil {
 		return err
 	}
-	r := &reconciler{client: mgr.GetClient(), pods: pods, events: mgr.GetEventRecorder("redoubt-controller"), before: map[string]pass{}}
+	r := &reconciler{client: mgr.GetClient(), pods: pods, events: mgr.GetEventRecorder("redoubt-controller"), waits: waits, before: map[string]pass{}}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("tenant-gate").
 		For(&redoubt.Tenant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -146,19 +187,14 @@ func (r *reconciler) podsOf(ctx context.Context, tenant string) ([]corev1.Pod, e
 // let takes the gates off as far as there is room. What it returns holds even
 // where it fails in the middle.
 func (r *reconciler) let(ctx context.Context, tenant *redoubt.Tenant, pods []corev1.Pod, before pass) (pass, error) {
-	now := pass{through: map[types.UID]bool{}, told: map[types.UID]bool{}}
+	now := pass{through: map[types.UID]bool{}}
 	open, wait := plan(Hard(&tenant.Spec.Quota), pods, before.through)
 	for i := range pods {
 		if done, ok := before.through[pods[i].UID]; ok && gated(&pods[i]) {
 			now.through[pods[i].UID] = done
 		}
 	}
-	for _, w := range wait {
-		if !before.told[w.pod.UID] {
-			r.events.Eventf(w.pod, nil, corev1.EventTypeWarning, reason, "Wait", "%s", w.why(tenant.Name))
-		}
-		now.told[w.pod.UID] = true
-	}
+	r.tell(tenant.Name, wait)
 	for _, pod := range open {
 		now.through[pod.UID] = false // until the answer is here, which may get lost
 		if err := Open(ctx, r.client, pod); err != nil {
@@ -167,6 +203,21 @@ func (r *reconciler) let(ctx context.Context, tenant *redoubt.Tenant, pods []cor
 		now.through[pod.UID] = true
 	}
 	return now, nil
+}
+
+// tell says of the pods that wait why they do, once for each size of the quota: what
+// is taken of it changes all the time.
+func (r *reconciler) tell(tenant string, wait []waiting) {
+	before, now := r.waits.of(tenant), map[types.UID]told{}
+	for _, w := range wait {
+		t, ok := before[w.pod.UID]
+		if !ok || !equality.Semantic.DeepEqual(t.hard, w.hard) {
+			t = told{w.hard, w.why(tenant)}
+			r.events.Eventf(w.pod, nil, corev1.EventTypeWarning, reason, "Wait", "%s", t.why)
+		}
+		now[w.pod.UID] = t
+	}
+	r.waits.set(tenant, now)
 }
 
 // Open takes the gate off a pod, and off no other one of that name.
