@@ -65,7 +65,7 @@ func (r *reconciler) build(ctx context.Context, fn *kubeless.Function, p *plan, 
 			continue
 		}
 		if state := judge(pod); state != nil {
-			return built{}, state
+			return built{}, r.lacking(ctx, pod, state)
 		}
 		made.host, err = r.host(ctx, pod.Spec.NodeName)
 		return made, err

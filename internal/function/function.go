@@ -27,6 +27,7 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/kube"
+	"redoubt.dev/redoubt/internal/tenant/gate"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -34,10 +35,12 @@ type reconciler struct {
 	client client.Client
 	live   client.Reader // the API server itself
 	builds client.Reader // of pods that build
+	// unstarted says why those do not start.
+	unstarted kube.Unstarted
 }
 
-// Add registers the controller.
-func Add(mgr ctrl.Manager) error {
+// Add registers the controller, which learns from gates why builds wait there.
+func Add(mgr ctrl.Manager, gates *gate.Waits) error {
 	builds, err := kube.PodCache(mgr, kubeless.BuildLabel)
 	if err != nil {
 		return fmt.Errorf("set up the cache of builds: %w", err)
@@ -51,7 +54,7 @@ func Add(mgr ctrl.Manager) error {
 			UpdateFunc: func(event.UpdateEvent) bool { return false },
 		})).
 		WatchesRawSource(source.Kind(builds, &corev1.Pod{}, ofOwner)).
-		Complete(&reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader(), builds: builds})
+		Complete(&reconciler{client: mgr.GetClient(), live: mgr.GetAPIReader(), builds: builds, unstarted: kube.Unstarted{Live: mgr.GetAPIReader(), Gates: gates}})
 }
 
 func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -83,7 +86,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if state.failed {
 			return ctrl.Result{RequeueAfter: retryBuild}, nil
 		}
-		return ctrl.Result{}, nil // the build's pod tells of its end
+		return ctrl.Result{RequeueAfter: state.again}, nil // the build's pod tells of its end
 	}
 	if pause := kube.PauseAfter(err); pause > 0 {
 		return ctrl.Result{RequeueAfter: pause}, nil // the status says why

@@ -7,8 +7,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
+	"redoubt.dev/redoubt/internal/kube"
 	"redoubt.dev/redoubt/runtimes"
 )
 
@@ -114,6 +116,7 @@ func TestBuildsAreJudged(t *testing.T) {
 		}}}}
 	}
 	waiting := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}}}}
+	secretless := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CreateContainerConfigError", Message: `secret "token" not found`}}}}}
 	with := func(kind corev1.PodConditionType, status corev1.ConditionStatus, message string) corev1.PodStatus {
 		return corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: kind, Status: status, Message: message}}}
 	}
@@ -127,6 +130,7 @@ func TestBuildsAreJudged(t *testing.T) {
 		"the build failed: npm error 404":      {terminated("Error", "npm error\n404\n"), true},
 		"not end within 15m":                   {corev1.PodStatus{Phase: corev1.PodFailed, Reason: "DeadlineExceeded"}, true},
 		"function prepare go --dependencies":   {waiting, true},
+		`cannot start: secret "token"`:         {secretless, true},
 		"waits for a node: no node is free":    {with(corev1.PodScheduled, corev1.ConditionFalse, "no node is free"), false},
 		"the node stores what was built":       {with(corev1.PodReady, corev1.ConditionTrue, ""), false},
 		"the build runs in the pod f-build-12": {corev1.PodStatus{Phase: corev1.PodRunning}, false},
@@ -144,3 +148,20 @@ func TestBuildsAreJudged(t *testing.T) {
 		}
 	}
 }
+
+// What keeps a build's pod from starting is said, and looked for again.
+func TestBuildThatCannotStart(t *testing.T) {
+	r := &reconciler{unstarted: kube.Unstarted{Gates: gates{}}}
+	pod := &corev1.Pod{Status: corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated, Message: "gated"}}}}
+	if got := r.lacking(t.Context(), pod, judge(pod)); got.failed || got.reason != "Building" || !strings.HasSuffix(got.message, "2 of 2 are taken") || got.again == 0 {
+		t.Errorf("%+v", got)
+	}
+	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning}
+	if got := r.lacking(t.Context(), pod, judge(pod)); !strings.Contains(got.message, "the build runs") || got.again != 0 {
+		t.Errorf("once it runs: %+v", got)
+	}
+}
+
+type gates struct{}
+
+func (gates) Why(types.UID) string { return "2 of 2 are taken" }

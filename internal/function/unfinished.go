@@ -1,6 +1,7 @@
 package function
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 type unfinished struct {
 	reason, message string
 	failed          bool
+	again           time.Duration // after how long to look again; 0: the pod tells
 }
 
 func (u *unfinished) Error() string { return u.message }
@@ -27,9 +29,9 @@ func judge(pod *corev1.Pod) *unfinished {
 	case stored.Status == corev1.ConditionTrue:
 		return nil
 	case stored.Status == corev1.ConditionFalse:
-		return &unfinished{stored.Reason, stored.Message, true}
+		return &unfinished{reason: stored.Reason, message: stored.Message, failed: true}
 	case pod.Status.Phase == corev1.PodFailed:
-		return &unfinished{"BuildFailed", why(pod) + "; all that it wrote: kubectl logs " + pod.Name, true}
+		return &unfinished{reason: "BuildFailed", message: why(pod) + "; all that it wrote: kubectl logs " + pod.Name, failed: true}
 	case pod.Status.Phase == corev1.PodSucceeded || kube.PodIs(pod, corev1.PodReady):
 		return &unfinished{reason: "Building", message: "the node stores what was built"}
 	}
@@ -42,13 +44,29 @@ func judge(pod *corev1.Pod) *unfinished {
 			return &unfinished{reason: "Building", message: "the build's sandbox starts in the pod " + pod.Name + where(pod)}
 		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull":
 			runtime := pod.Labels[kubeless.BuildRuntimeLabel]
-			return &unfinished{"RuntimeImageMissing", fmt.Sprintf("the node has no image that builds for the runtime %s; make it there with: redoubt function prepare %s --dependencies", runtime, runtime), true}
+			return &unfinished{reason: "RuntimeImageMissing", message: fmt.Sprintf("the node has no image that builds for the runtime %s; make it there with: redoubt function prepare %s --dependencies", runtime, runtime), failed: true}
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
+			return &unfinished{reason: c.State.Waiting.Reason, message: "the build cannot start: " + c.State.Waiting.Message, failed: true}
 		}
 	}
 	if c := kube.PodCondition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse {
 		return &unfinished{reason: "Building", message: "the build waits for a node: " + c.Message}
 	}
 	return &unfinished{reason: "Building", message: "the build runs in the pod " + pod.Name}
+}
+
+// lacking adds to how far a build is what keeps its pod from starting, where that is
+// known. It has not failed: what it lacks may come.
+func (r *reconciler) lacking(ctx context.Context, pod *corev1.Pod, state *unfinished) *unfinished {
+	if state.failed {
+		return state
+	}
+	why, again := r.unstarted.Of(ctx, pod, time.Now())
+	if why != (kube.Why{}) {
+		state.message = fmt.Sprintf("the build cannot start yet: %s: %s", why.Reason, why.Message)
+	}
+	state.again = again
+	return state
 }
 
 // where says what a build waits for that reads its source from ConfigMaps.

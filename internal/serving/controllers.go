@@ -82,7 +82,7 @@ func Run(ctx context.Context, cfg *rest.Config, opts Options) error {
 		class.Add,
 		class.AddIsolation,
 		class.AddOrphan,
-		function.Add,
+		func(mgr ctrl.Manager) error { return function.Add(mgr, waits) },
 		tenant.Add,
 		func(mgr ctrl.Manager) error { return gate.Add(mgr, waits) },
 		secrets.Add,
