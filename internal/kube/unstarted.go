@@ -22,9 +22,9 @@ const (
 	Patience = 10 * time.Second
 	// askPause is the longest time until it is asked again.
 	askPause = time.Minute
-	// recent is for how long a failure counts beside a later one: a node tries again
-	// after two minutes at most.
-	recent = 3 * time.Minute
+	// recent is for how long a failure counts beside a later one: what a node lacks
+	// several of, it tries together.
+	recent = 30 * time.Second
 )
 
 // failures are the reasons of events that tell why a node does not begin with a
