@@ -33,6 +33,10 @@ type Copier struct {
 	mu     sync.Mutex // guards what follows
 	input  io.Closer  // keeps the pipe of the input from ending
 	files  []io.Closer
+
+	waiting int           // outputs that wait for their readers
+	since   time.Time     // when that was so
+	waited  time.Duration // by outputs until then
 }
 
 // Attach connects paths with the process that ref names in the guest, which
@@ -89,13 +93,43 @@ func (c *Copier) receive(ctx context.Context, stream wire.Stream, uri string) er
 		return err
 	}
 	c.output.Go(func() {
-		if _, err := io.Copy(to, stream); err != nil {
+		if _, err := io.Copy(read{to, c}, stream); err != nil {
 			// Nobody reads any more: the process must not block.
 			_, _ = io.Copy(io.Discard, stream)
 		}
 		_ = to.Close()
 	})
 	return nil
+}
+
+// read is an output of c's that notes how long it waits for its reader.
+type read struct {
+	io.Writer
+	c *Copier
+}
+
+func (r read) Write(p []byte) (int, error) {
+	r.c.wait(1)
+	defer r.c.wait(-1)
+	return r.Writer.Write(p)
+}
+
+// wait notes that so many more outputs wait.
+func (c *Copier) wait(more int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting > 0 {
+		c.waited += time.Since(c.since)
+	}
+	c.waiting, c.since = c.waiting+more, time.Now()
+}
+
+// Waited is how long there has been output that waited for its reader.
+func (c *Copier) Waited() time.Duration {
+	c.wait(0)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waited
 }
 
 func (c *Copier) openOutput(ctx context.Context, uri string) (io.WriteCloser, error) {
@@ -163,8 +197,9 @@ func (c *Copier) CloseInput() {
 	}
 }
 
-// Drain waits until all output is where it belongs, at most for limit.
-func (c *Copier) Drain(limit time.Duration) {
+// Drain waits until all output is where it belongs, at most for limit, and says
+// whether it is.
+func (c *Copier) Drain(limit time.Duration) bool {
 	done := make(chan struct{})
 	go func() {
 		c.output.Wait()
@@ -172,7 +207,9 @@ func (c *Copier) Drain(limit time.Duration) {
 	}()
 	select {
 	case <-done:
+		return true
 	case <-time.After(limit):
+		return false
 	}
 }
 

@@ -122,11 +122,32 @@ func (s *Service) awaitExit(c *container, p *process) {
 		log.L.WithError(err).WithField("id", c.id).Warn("process ended with its virtual machine")
 		e = exit{status: killed, at: time.Now()}
 	}
-	if copier := p.streams(); copier != nil {
-		copier.Drain(drainLimit)
-		copier.Close()
-	}
+	finish(p, drainLimit)
 	s.exited(c, p, e)
+}
+
+// finish ends the copying of a process that has ended. What a container's extra
+// process has written may wait longer than limit, which is past then only for
+// what comes from the guest: somebody reads it as slowly as a pager does. Other
+// output is for logs.
+func finish(p *process, limit time.Duration) {
+	copier := p.streams()
+	if copier == nil {
+		return
+	}
+	begin, before := time.Now(), copier.Waited()
+	if copier.Drain(limit) || p.ref.Exec == "" {
+		copier.Close()
+		return
+	}
+	go func() {
+		defer copier.Close()
+		for time.Since(begin)-(copier.Waited()-before) < limit {
+			if copier.Drain(limit / 10) {
+				return
+			}
+		}
+	}()
 }
 
 // exited makes a process's end known.
@@ -291,6 +312,9 @@ func (s *Service) delete(ctx context.Context, c *container, p *process) error {
 		delete(c.execs, p.ref.Exec)
 		c.mu.Unlock()
 		return nil
+	}
+	for _, left := range c.extra() { // by a containerd that was started anew
+		s.discard(left)
 	}
 	if c.machine {
 		s.pod.Kill()

@@ -2,6 +2,8 @@ package task
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,17 +88,19 @@ func (c *container) limit(l wire.Limits) {
 	c.limits = l
 }
 
-// running lists the extra processes that have not ended.
-func (c *container) running() []*process {
+// extra lists the extra processes.
+func (c *container) extra() []*process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var list []*process
-	for _, p := range c.execs {
-		if status, _ := p.state(); status == tasks.Status_RUNNING {
-			list = append(list, p)
-		}
-	}
-	return list
+	return slices.Collect(maps.Values(c.execs))
+}
+
+// running lists those that have not ended.
+func (c *container) running() []*process {
+	return slices.DeleteFunc(c.extra(), func(p *process) bool {
+		status, _ := p.state()
+		return status != tasks.Status_RUNNING
+	})
 }
 
 func (p *process) state() (tasks.Status, exit) {
