@@ -988,8 +988,8 @@ func TestPython2SourceIsExplained(t *testing.T) {
 // Even a module that ends its process is explained.
 func TestPythonModuleThatExits(t *testing.T) {
 	r, _ := Get("python3")
-	s := start(t, r, "import os\nos._exit(1)\n", "hello", patient)
-	if status, got := s.call(t, "hello", "text/plain", "x"); status != 500 || !strings.Contains(got, "test.py ends the process that loads it") {
+	s := startWith(t, r, "import os\nos._exit(1)\n", "hello", patient, "FUNC_MEMORY_LIMIT=40Mi")
+	if status, got := s.call(t, "hello", "text/plain", "x"); status != 500 || !strings.Contains(got, "test.py ends the process that loads it, or needs more memory than its 40Mi") {
 		t.Errorf("got %d %q", status, got)
 	}
 }

@@ -653,7 +653,8 @@ final class Server
             } while ($outcome === null && microtime(true) < $call->deadline);
             $problem = $outcome === null ? 'the source does not end when it is loaded' : ($outcome[0] === 200 ? '' : trim($outcome[2]));
         } catch (Problem $p) {
-            $problem = 'the source ends the process that loads it';
+            $limit = setting('FUNC_MEMORY_LIMIT', '');
+            $problem = 'the source ends the process that loads it' . ($limit === '' ? '' : ", or needs more memory than its $limit");
         }
         stream_set_blocking($call->worker->pipe, false);
         $call->end();

@@ -551,6 +551,8 @@ class Server:
         """Wait until it is loaded, whatever came of that."""
         if not receive(self.breeder, 1):
             problem = f"{MODULE}.py ends the process that loads it"
+            if limit := os.environ.get("FUNC_MEMORY_LIMIT"):
+                problem += f", or needs more memory than its {limit}"
             os.write(2, (problem + "\n").encode())
             self.breeder.close()
             self.begin_breeder()
