@@ -221,6 +221,8 @@ func (a *agent) resize(s *wire.Size) (*wire.Empty, error) {
 	return &wire.Empty{}, p.files.resize(s.Width, s.Height)
 }
 
+// remove forgets a process, or a container. One that runs is ended: it was
+// started when the host had given up the call.
 func (a *agent) remove(r *wire.Ref) (*wire.Empty, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -230,23 +232,23 @@ func (a *agent) remove(r *wire.Ref) (*wire.Empty, error) {
 	}
 	if r.Exec != "" {
 		if p := c.extra[r.Exec]; p != nil {
+			_ = p.signal(uint32(unix.SIGKILL)) // it has mostly ended
 			p.files.close()
 		}
 		delete(c.extra, r.Exec)
 		delete(c.plans, r.Exec)
 		return &wire.Empty{}, nil
 	}
-	if c.init.running() {
-		return nil, fmt.Errorf("%w: container %s is running", errdefs.ErrFailedPrecondition, r.ID)
-	}
 	delete(a.containers, r.ID)
 	return &wire.Empty{}, c.discard()
 }
 
-// discard takes away whatever part of the container was made.
+// discard takes away whatever part of the container was made, and ends what runs
+// in it.
 func (c *container) discard() error {
 	var errs []error
 	if c.init != nil {
+		_ = c.init.signal(uint32(unix.SIGKILL))
 		c.init.files.close()
 	}
 	for _, p := range c.extra {

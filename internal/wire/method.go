@@ -23,8 +23,8 @@ const (
 	Kill
 	// Resize (Size -> Empty) sets a terminal's size.
 	Resize
-	// Delete (Ref -> Empty) forgets a process that has ended, and with a
-	// container its files.
+	// Delete (Ref -> Empty) forgets a process, which it ends if it still runs,
+	// and with a container its files.
 	Delete
 	// Update (NewLimits -> Empty) changes a container's limits.
 	Update
