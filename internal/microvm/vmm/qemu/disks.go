@@ -21,7 +21,10 @@ func (m *Machine) AddDisk(ctx context.Context, disk vmm.Disk) (_ vmm.DiskAddress
 	}
 	defer func() {
 		if err != nil {
-			m.release(address)
+			// What is given up halfway, QEMU may do all the same.
+			if ctx.Err() == nil {
+				m.release(address)
+			}
 			err = m.failed("add a disk", err)
 		}
 	}()
