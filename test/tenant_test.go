@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -381,6 +382,24 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: mallory}]
 	host := idle("gvisor")
 	host.Spec.HostNetwork = true
 	mustForbid(t, name, host, "baseline")
+}
+
+// TestClusterIsNobodysTenant gives a tenant the namespaces of the cluster
+// itself, which not even the administrator can, and one like them, which he can.
+func TestClusterIsNobodysTenant(t *testing.T) {
+	give := func(name string) error {
+		_, err := shared.Cluster.CoreV1().Namespaces().Patch(t.Context(), name, types.MergePatchType,
+			[]byte(`{"metadata":{"labels":{"redoubt.dev/tenant":"nobody"}}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		return err
+	}
+	for _, name := range []string{"kube-system", "kube-public", "kube-node-lease", "redoubt-system"} {
+		if err := give(name); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "namespace "+name+" is the cluster's own") {
+			t.Errorf("%s: %v, want it forbidden", name, err)
+		}
+	}
+	if err := give(namespace(t)); err != nil {
+		t.Errorf("another namespace: %v", err)
+	}
 }
 
 // TestTenantHasQuota counts overhead, gives limits to those who have none, and
