@@ -75,10 +75,24 @@ func (s *Service) create(ctx context.Context, r *api.CreateTaskRequest) (err err
 			return err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.init = p
+	s.know(c, p, machine)
 	return nil
+}
+
+// know makes a container known by its first process. A pod's own has ended where
+// its machine has, before awaitMachine could find it.
+func (s *Service) know(c *container, p *process, machine *pod.Pod) {
+	s.mu.Lock()
+	c.init = p
+	s.mu.Unlock()
+	if !c.machine {
+		return
+	}
+	select {
+	case <-machine.Done():
+		s.exited(c, p, exit{status: killed, at: machine.Exit().At})
+	default:
+	}
 }
 
 // rememberShim notes where the shim's program is. containerd does so only for

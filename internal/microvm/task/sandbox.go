@@ -70,12 +70,14 @@ func (s *Service) createSandbox(ctx context.Context, r *sandbox.CreateSandboxReq
 	if err := keepSandbox(c, config); err != nil {
 		return err
 	}
-	if _, err := s.ensurePod(ctx, c); err != nil {
+	machine, err := s.ensurePod(ctx, c)
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.init, s.files = newProcess(wire.Ref{ID: c.id}, stdio.Paths{}, c.spec.Process), c.bundle
+	s.files = c.bundle
+	s.mu.Unlock()
+	s.know(c, newProcess(wire.Ref{ID: c.id}, stdio.Paths{}, c.spec.Process), machine)
 	return nil
 }
 
