@@ -54,6 +54,7 @@ func (s *Service) start(ctx context.Context, c *container, p *process) error {
 	if status, _ := p.state(); status != tasks.Status_CREATED {
 		return fmt.Errorf("%w: process %s is not new", errdefs.ErrFailedPrecondition, p.ref.ID)
 	}
+	asked := time.Now()
 	if !c.machine {
 		session, err := s.pod.Session(ctx)
 		if err != nil {
@@ -69,7 +70,7 @@ func (s *Service) start(ctx context.Context, c *container, p *process) error {
 			return err
 		}
 	}
-	p.begin()
+	p.begin(asked)
 	if p.ref.Exec == "" {
 		s.events.send(&eventstypes.TaskStart{ContainerID: c.id, Pid: s.pid()})
 	} else {
@@ -116,7 +117,7 @@ func (s *Service) awaitExit(c *container, p *process) {
 	if err == nil {
 		err = session.Call(s.context, wire.Wait, &p.ref, &got)
 	}
-	e := exit{status: got.Status, at: time.Unix(0, got.At)}
+	e := exit{status: got.Status, at: p.ended(time.Unix(0, got.At), time.Now())}
 	if err != nil {
 		// The guest's clock and word are lost: the machine has ended.
 		log.L.WithError(err).WithField("id", c.id).Warn("process ended with its virtual machine")

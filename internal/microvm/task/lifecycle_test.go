@@ -85,6 +85,23 @@ func TestOutputOfWhoGoesOn(t *testing.T) {
 	}
 }
 
+// TestEndIsBelieved: the guest may say any time.
+func TestEndIsBelieved(t *testing.T) {
+	p := newProcess(wire.Ref{ID: "app"}, stdio.Paths{}, nil)
+	began := time.Now()
+	now := began.Add(time.Hour)
+	p.begin(began)
+	for at, want := range map[time.Time]time.Time{
+		began.Add(time.Minute): began.Add(time.Minute),
+		began.Add(-time.Hour):  now,
+		now.Add(time.Second):   now,
+	} {
+		if got := p.ended(at, now); !got.Equal(want) {
+			t.Errorf("%v: got %v, want %v", at, got, want)
+		}
+	}
+}
+
 // started is a process whose guest serves its output, and where that arrives.
 func started(t *testing.T, exec string, serve func(wire.Stream)) (*process, *os.File) {
 	t.Helper()

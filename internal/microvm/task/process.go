@@ -48,6 +48,7 @@ type process struct {
 	mu     sync.Mutex // guards what follows
 	copier *stdio.Copier
 	status tasks.Status
+	began  time.Time // at the earliest
 	exit   exit
 	done   chan struct{} // closed at its end
 }
@@ -109,13 +110,24 @@ func (p *process) state() (tasks.Status, exit) {
 	return p.status, p.exit
 }
 
-// begin moves a created process to running.
-func (p *process) begin() {
+// begin moves a created process, which was asked for then, to running.
+func (p *process) begin(asked time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.status == tasks.Status_CREATED {
-		p.status = tasks.Status_RUNNING
+		p.status, p.began = tasks.Status_RUNNING, asked
 	}
+}
+
+// ended is when the process has, which was known now. The guest says at, but its
+// clock may be wrong, or it lies: the kubelet decides by it when to try again.
+func (p *process) ended(at, now time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at.Before(p.began) || at.After(now) {
+		return now
+	}
+	return at
 }
 
 // set moves a process between running and paused.

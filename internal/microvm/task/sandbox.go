@@ -109,7 +109,7 @@ func (s *Service) StartSandbox(_ context.Context, r *sandbox.StartSandboxRequest
 	if status, _ := c.init.state(); status != tasks.Status_CREATED {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("%w: the pod is %s", errdefs.ErrFailedPrecondition, status))
 	}
-	c.init.begin()
+	c.init.begin(time.Now())
 	return &sandbox.StartSandboxResponse{Pid: s.pid(), CreatedAt: timestamp(c.created)}, nil
 }
 
