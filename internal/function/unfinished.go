@@ -61,7 +61,7 @@ func (r *reconciler) lacking(ctx context.Context, pod *corev1.Pod, state *unfini
 	if state.failed {
 		return state
 	}
-	why, again := r.unstarted.Of(ctx, pod, time.Now())
+	why, again := r.unstarted.Of(ctx, pod, kube.Patience, time.Now())
 	if why != (kube.Why{}) {
 		state.message = fmt.Sprintf("the build cannot start yet: %s: %s", why.Reason, why.Message)
 	}

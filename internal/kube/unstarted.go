@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// Patience is how long a node may take with a pod's volumes and sandbox before
-	// it is asked what it lacks: what is made together with the pod may come a
-	// moment later.
+	// Patience is how long a node may take with a pod's volumes and sandbox, as a rule,
+	// before it is asked what it lacks: what is made together with the pod may come
+	// a moment later.
 	Patience = 10 * time.Second
 	// askPause is the longest time until it is asked again.
 	askPause = time.Minute
@@ -53,9 +53,9 @@ type answer struct {
 	next time.Time // when to ask again
 }
 
-// Of is why the pod's containers have not begun, and after how long to ask again, 0
-// where that is needless.
-func (u *Unstarted) Of(ctx context.Context, pod *corev1.Pod, now time.Time) (Why, time.Duration) {
+// Of is why the containers of a pod that its node has had for longer than patience
+// have not begun, and after how long to ask again, 0 where that is needless.
+func (u *Unstarted) Of(ctx context.Context, pod *corev1.Pod, patience time.Duration, now time.Time) (Why, time.Duration) {
 	if c := PodCondition(pod, corev1.PodScheduled); c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonSchedulingGated {
 		return u.atGate(pod)
 	}
@@ -64,7 +64,7 @@ func (u *Unstarted) Of(ctx context.Context, pod *corev1.Pod, now time.Time) (Why
 		u.put(pod.UID, answer{}, now)
 		return Why{}, 0
 	}
-	if early := Patience - now.Sub(since); early > 0 {
+	if early := patience - now.Sub(since); early > 0 {
 		return Why{}, early
 	}
 	u.mu.Lock()

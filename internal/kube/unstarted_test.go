@@ -46,7 +46,7 @@ func TestUnstarted(t *testing.T) {
 	u := &Unstarted{Live: r}
 	of := func(after time.Duration, message string, reads int) time.Duration {
 		t.Helper()
-		why, again := u.Of(t.Context(), unstarted(), placed.Add(after))
+		why, again := u.Of(t.Context(), unstarted(), Patience, placed.Add(after))
 		if why.Message != message || r.reads != reads || again <= 0 || again > askPause {
 			t.Errorf("after %v: %+v, again after %v, %d reads, want %q, %d reads", after, why, again, r.reads, message, reads)
 		}
@@ -68,7 +68,7 @@ func TestUnstarted(t *testing.T) {
 
 	begun := unstarted()
 	begun.Status.Conditions = append(begun.Status.Conditions, corev1.PodCondition{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionTrue})
-	if why, again := u.Of(t.Context(), begun, placed.Add(13*time.Minute)); why != (Why{}) || again != 0 || len(u.asked) > 0 {
+	if why, again := u.Of(t.Context(), begun, Patience, placed.Add(13*time.Minute)); why != (Why{}) || again != 0 || len(u.asked) > 0 {
 		t.Errorf("a pod that has begun: %+v, again after %v, %d remembered", why, again, len(u.asked))
 	}
 	of(14*time.Minute, "another", 6)
@@ -87,11 +87,11 @@ func TestAtGate(t *testing.T) {
 	u := &Unstarted{Gates: g}
 	pod := unstarted()
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonSchedulingGated}}
-	if why, again := u.Of(t.Context(), pod, placed); why != (Why{}) || again != time.Second {
+	if why, again := u.Of(t.Context(), pod, Patience, placed); why != (Why{}) || again != time.Second {
 		t.Errorf("before: %+v, again after %v", why, again)
 	}
 	g.why = "no room"
-	if why, again := u.Of(t.Context(), pod, placed); why != (Why{corev1.PodReasonSchedulingGated, "no room"}) || again != askPause {
+	if why, again := u.Of(t.Context(), pod, Patience, placed); why != (Why{corev1.PodReasonSchedulingGated, "no room"}) || again != askPause {
 		t.Errorf("%+v, again after %v", why, again)
 	}
 }

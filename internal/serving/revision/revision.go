@@ -134,16 +134,19 @@ func (r *reconciler) whys(ctx context.Context, rev *serving.Revision, pods []cor
 	if slices.ContainsFunc(pods, func(p corev1.Pod) bool { return kube.PodIs(&p, corev1.PodReady) }) {
 		return nil, 0
 	}
+	patience := kube.Patience
+	if rev.Status.Conditions.IsTrue(serving.Ready) {
+		patience *= 3
+	}
 	for _, pod := range slices.SortedFunc(slices.Values(pods), oldest) {
-		why, again := r.unstarted.Of(ctx, &pod, now)
-		if again == 0 {
-			continue // it does not wait for a node
-		}
-		waited := now.Sub(kube.PodCondition(&pod, corev1.PodScheduled).LastTransitionTime.Time)
-		if why == (kube.Why{}) || rev.Status.Conditions.IsTrue(serving.Ready) && waited < 3*kube.Patience {
+		why, again := r.unstarted.Of(ctx, &pod, patience, now)
+		switch {
+		case again == 0: // it does not wait for a node
+		case why == (kube.Why{}):
 			return nil, again
+		default:
+			return map[types.UID]kube.Why{pod.UID: why}, again
 		}
-		return map[types.UID]kube.Why{pod.UID: why}, again
 	}
 	return nil, 0
 }
