@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -77,6 +78,42 @@ func TestIdleTimeout(t *testing.T) {
 			t.Errorf("%s: the answer ended well: %q", host, body)
 		}
 		_ = resp.Body.Close()
+	}
+}
+
+// Where a connection changes its protocol that the other server has, what passes
+// counts as on any other.
+func TestUpgradeThatIsHandedOverIsNotIdle(t *testing.T) {
+	logged := make(lines, 10)
+	r := newRigWith(t, Options{AccessLog: logged})
+	r.service("socket", shouts, func(rev *serving.Revision) { rev.Spec.IdleTimeoutSeconds = 1 })
+	r.service("two", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), speaksH2C)
+	c, answers := r.dial()
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: two.default\r\n\r\n")
+	resp, err := http.ReadResponse(answers, nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	<-logged
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: socket.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if resp, err := http.ReadResponse(answers, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	_, _ = answers.ReadString('\n')
+	passed := 0
+	for begin := time.Now(); time.Since(begin) < 2*time.Second; time.Sleep(100 * time.Millisecond) {
+		passed += len("x\n")
+		_, _ = io.WriteString(c, "x\n")
+		if line, err := answers.ReadString('\n'); err != nil || line != "X\n" {
+			t.Fatalf("after %v: %q, %v", time.Since(begin), line, err)
+		}
+	}
+	if _, err := answers.ReadString('\n'); err == nil {
+		t.Error("a line without being asked for")
+	}
+	if text, want := <-logged, `"status":101`; !strings.Contains(text, want) || !strings.Contains(text, fmt.Sprintf(`"received":%d,`, passed)) {
+		t.Errorf("logged %s; want %s and %d bytes received", text, want, passed)
 	}
 }
 

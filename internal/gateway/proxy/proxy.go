@@ -79,6 +79,7 @@ type exchange struct {
 	guard    *guard.Guard      // nil: none
 	cut      int               // how much of the path the instance does not see
 	instance *balance.Instance // nil while it has none
+	in       *counter
 	out      *recorder
 	watch    *watchdog
 	problem  string
@@ -93,6 +94,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	out := &recorder{ResponseWriter: w}
 	x := &exchange{start: time.Now(), peer: peerOf(req), proto: clientOf(req).scheme, out: out}
 	in := &counter{body: req.Body}
+	x.in = in
 	defer h.finish(x, req, out, in) // also when the copy of a body panics
 	found, err := h.find(req)
 	if err == nil {
@@ -182,7 +184,7 @@ func (h *Handler) finish(x *exchange, req *http.Request, out *recorder, in *coun
 	entry := accesslog.Entry{
 		Start: x.start, Took: now.Sub(x.start), Peer: x.peer.String(), Protocol: req.Proto,
 		Method: req.Method, Host: req.Host, Path: req.URL.RequestURI(), Status: status,
-		Received: in.n.Load(), Sent: out.n, Trace: x.trace, Problem: x.problem,
+		Received: in.n.Load(), Sent: out.n.Load(), Trace: x.trace, Problem: x.problem,
 	}
 	if x.revision != nil {
 		x.revision.Leave(now, x.instance)
@@ -250,6 +252,9 @@ func rewrite(r *httputil.ProxyRequest) {
 func adjust(resp *http.Response) error {
 	x := exchangeOf(resp.Request.Context())
 	x.span.Answered()
+	if body, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body, x.out.status = &joined{body, x.in, x.out}, resp.StatusCode
+	}
 	x.out.bodyless = resp.ContentLength == 0
 	if len(resp.Trailer) > 0 {
 		resp.Header.Del("Content-Length")

@@ -19,7 +19,7 @@ type recorder struct {
 	http.ResponseWriter
 	watch  *watchdog
 	status int // 0 until the head is written
-	n      int64
+	n      atomic.Int64
 	// bodyless says that nothing follows the head. It is sent when the handler
 	// returns then, together with the end of the stream: gRPC tells an answer of
 	// trailers alone by the one frame that it is.
@@ -67,7 +67,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 	}
 	defer r.waits()()
 	n, err := r.ResponseWriter.Write(b)
-	r.n += int64(n)
+	r.n.Add(int64(n))
 	r.watch.passed()
 	return n, err
 }
@@ -91,3 +91,33 @@ func (c *counter) Read(b []byte) (int, error) {
 }
 
 func (c *counter) Close() error { return c.body.Close() }
+
+// joined counts what passes once both sides have changed to another protocol:
+// the client's connection is no longer the recorder's then, nor is there a body.
+type joined struct {
+	io.ReadWriteCloser
+	in  *counter
+	out *recorder
+}
+
+func (j *joined) Read(b []byte) (int, error) {
+	n, err := j.ReadWriteCloser.Read(b)
+	j.out.n.Add(int64(n))
+	j.out.watch.passed()
+	return n, err
+}
+
+func (j *joined) Write(b []byte) (int, error) {
+	n, err := j.ReadWriteCloser.Write(b)
+	j.in.n.Add(int64(n))
+	j.in.watch.passed()
+	return n, err
+}
+
+// CloseWrite passes the end of one direction on.
+func (j *joined) CloseWrite() error {
+	if c, ok := j.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return http.ErrNotSupported
+}
