@@ -98,10 +98,18 @@ type downHint struct {
 
 func (d downHint) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := d.RoundTripper.RoundTrip(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		err = fmt.Errorf("instance %q is not running (%w); start it with: redoubt up%s", d.inst.Name, err, nameFlag(d.inst))
+	if down := hintDown(d.inst, err); down != nil {
+		err = down
 	}
 	return resp, err
+}
+
+// hintDown is nil for errors that an instance may give that runs.
+func hintDown(inst instance.Instance, err error) error {
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	return fmt.Errorf("instance %q is not running (%w); start it with: redoubt up%s", inst.Name, err, nameFlag(inst))
 }
 
 // path is the kubeconfig file to read; empty means $KUBECONFIG, which counts

@@ -57,6 +57,20 @@ clusters: [{name: x, cluster: {server: "http://%s"}}]}`, address)
 			t.Errorf("%s: %v", command, err)
 		}
 	}
+	inst, err := (&app{name: "down", dataDir: data}).booted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := refused(inst); err == nil || !strings.Contains(err.Error(), "redoubt up --name down") {
+		t.Errorf("kubectl: %v", err)
+	}
+	if l, err = net.Listen("tcp", address.String()); err != nil {
+		t.Skip(err) // somebody else has the port now
+	}
+	defer l.Close()
+	if err := refused(inst); err != nil {
+		t.Errorf("kubectl of one that is up: %v", err)
+	}
 }
 
 // Where $KUBECONFIG leads nowhere, that is what the command says.

@@ -2,13 +2,18 @@ package cli
 
 import (
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"redoubt.dev/redoubt/internal/instance"
 )
 
@@ -57,6 +62,11 @@ func newKubectl(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// kubectl says only that it was refused, and some of what it does needs
+			// no cluster.
+			if err := refused(inst); err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), err)
+			}
 			path := filepath.Join(engine, "kubectl")
 			env := withVariable(os.Environ(), "KUBECONFIG", inst.Kubeconfig())
 			if err := unix.Exec(path, append([]string{"kubectl"}, args...), env); err != nil {
@@ -65,6 +75,23 @@ func newKubectl(a *app) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// refused is the error of an instance at whose port nothing listens.
+func refused(inst instance.Instance) error {
+	cfg, err := clientcmd.BuildConfigFromFlags("", inst.Kubeconfig())
+	if err != nil {
+		return nil // kubectl says what is wrong with the file
+	}
+	server, err := url.Parse(cfg.Host)
+	if err != nil {
+		return nil
+	}
+	conn, err := net.DialTimeout("tcp", server.Host, time.Second)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return hintDown(inst, err)
 }
 
 // withVariable sets a variable of an environment. It takes away what it was

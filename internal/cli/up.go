@@ -66,18 +66,23 @@ func prefixVar(flags *pflag.FlagSet, p *netip.Prefix, name, help string) {
 	flags.TextVar(p, name, *p, help)
 }
 
-// welcome is the end of a boot: where things are and what to do next.
+// welcome is the end of a boot: where things are and what to do next. Without
+// the roles nothing answers at the port of services.
 func welcome(cmd *cobra.Command, inst instance.Instance, s instance.State) {
+	services := ""
+	if !s.Bare {
+		services = fmt.Sprintf(`
+  Services     http://NAME.NAMESPACE.localhost:%d
+               https too, for those who trust %s`, s.HTTPPort, inst.Data("pki", "gateway", "ca.crt"))
+	}
 	fmt.Fprintf(cmd.OutOrStdout(), `
 Instance %q is ready.
 
-  Kubernetes   export KUBECONFIG=%s
-  Services     http://NAME.NAMESPACE.localhost:%d
-               https too, for those who trust %s
+  Kubernetes   export KUBECONFIG=%s%s
   Look         redoubt status%s
   Data         %s
   Stop         redoubt down%s      (with --purge: remove the data too)
-`, inst.Name, inst.Kubeconfig(), s.HTTPPort, inst.Data("pki", "gateway", "ca.crt"), nameFlag(inst), inst.DataDir, nameFlag(inst))
+`, inst.Name, inst.Kubeconfig(), services, nameFlag(inst), inst.DataDir, nameFlag(inst))
 }
 
 // nameFlag is what a command for inst needs, nothing for the default one.
