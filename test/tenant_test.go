@@ -392,7 +392,7 @@ func TestClusterIsNobodysTenant(t *testing.T) {
 			[]byte(`{"metadata":{"labels":{"redoubt.dev/tenant":"nobody"}}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		return err
 	}
-	for _, name := range []string{"kube-system", "kube-public", "kube-node-lease", "redoubt-system"} {
+	for _, name := range []string{"default", "kube-system", "kube-public", "kube-node-lease", "redoubt-system"} {
 		if err := give(name); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "namespace "+name+" is the cluster's own") {
 			t.Errorf("%s: %v, want it forbidden", name, err)
 		}
