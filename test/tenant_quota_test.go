@@ -138,3 +138,47 @@ func TestLimitsOfNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeObjectsAreFew fills a tenant's namespace with small objects: then a
+// large one is refused, and one that was there may be changed and not grow.
+func TestLargeObjectsAreFew(t *testing.T) {
+	const name, few = "tenant-heavy", 200
+	newTenant(t, name, redoubt.TenantSpec{Floor: "process", DefaultClass: "runc"})
+	maps := shared.Cluster.CoreV1().ConfigMaps(name)
+	of := func(name string, bytes int) *corev1.ConfigMap {
+		return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, BinaryData: map[string][]byte{"part": make([]byte, bytes)}}
+	}
+	large, err := maps.Create(t.Context(), of("large", 1_000_000), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatalf("a large one among few: %v", err)
+	}
+	var making sync.WaitGroup
+	for worker := range 8 {
+		making.Go(func() {
+			for i := worker; i < few; i += 8 {
+				if _, err := maps.Create(t.Context(), of(fmt.Sprintf("small-%d", i), 100), metav1.CreateOptions{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	making.Wait()
+	platform.Eventually(t, "a large one among many is refused", func() error {
+		_, err := maps.Create(t.Context(), of("another", 60_000), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "at most 65536 bytes") {
+			return fmt.Errorf("answered %v", err)
+		}
+		return nil
+	})
+	if _, err := maps.Create(t.Context(), of("another", 45_000), metav1.CreateOptions{}); err != nil {
+		t.Errorf("a small one among many: %v", err)
+	}
+	large.BinaryData["part"] = large.BinaryData["part"][:999_000]
+	if large, err = maps.Update(t.Context(), large, metav1.UpdateOptions{}); err != nil {
+		t.Fatalf("the large one is made smaller: %v", err)
+	}
+	large.BinaryData["more"] = make([]byte, 10_000)
+	if _, err = maps.Update(t.Context(), large, metav1.UpdateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("the large one is made larger: %v", err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	admission "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -61,6 +62,7 @@ func TestWhatUsersMakeIsCounted(t *testing.T) {
 	if err := yaml.Unmarshal(bytes.Split(data, []byte("\n---\n"))[0], &role); err != nil {
 		t.Fatal(err)
 	}
+	sized := kindsOf(t, "../../config/policy/tenant-size.yaml")
 	hard := hardOf(&redoubt.TenantQuota{}, nil)
 	counted := 0
 	for _, rule := range role.Rules {
@@ -73,12 +75,35 @@ func TestWhatUsersMakeIsCounted(t *testing.T) {
 			if _, ok := hard[name]; !ok {
 				t.Errorf("nothing counts %s", name)
 			}
+			if !slices.Contains(sized, name) {
+				t.Errorf("nothing bounds the size of %s", name)
+			}
 			counted++
 		}
 	}
 	if counted < 20 {
 		t.Errorf("the role lets its users make %d kinds: it was not read", counted)
 	}
+}
+
+// kindsOf are the resources that the first policy of a file matches, as a quota
+// calls them.
+func kindsOf(t *testing.T, path string) (names []corev1.ResourceName) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy admission.ValidatingAdmissionPolicy
+	if err := yaml.Unmarshal(bytes.Split(data, []byte("\n---\n"))[0], &policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
+		for _, kind := range rule.Resources {
+			names = append(names, corev1.ResourceName(strings.TrimSuffix("count/"+kind+"."+rule.APIGroups[0], ".")))
+		}
+	}
+	return names
 }
 
 // A number that nobody can count must not become one below 0, which no quota has.
