@@ -122,7 +122,13 @@ part() {
 		# Built beside its place and moved there whole, so that an interrupted
 		# build leaves nothing that looks finished.
 		dest=$(mktemp -d "$cache/.$1.XXXXXX")
-		(cd "$root/engine/$1" && "$1") || { rm -rf "$dest"; say "building $1 failed"; exit 1; }
+		# In a condition, such as before ||, the shell would go on after what fails,
+		# and only the part's last command would count.
+		set +e
+		(set -e; cd "$root/engine/$1"; "$1")
+		status=$?
+		set -e
+		[ "$status" = 0 ] || { rm -rf "$dest"; say "building $1 failed"; exit 1; }
 		chmod 755 "$dest"
 		mv -T "$dest" "$have" 2>/dev/null || rm -rf "$dest" # another build was first
 	fi
