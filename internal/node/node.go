@@ -142,7 +142,11 @@ func (r *role) keepFloors(ctx context.Context, fail context.CancelCauseFunc, cfg
 	if opts.NRI == "" {
 		return nil
 	}
-	g, err := guard.New(cfg, r.client, guard.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, Thaw: r.thaw})
+	guarded := guard.Options{NodeName: opts.NodeName, NRI: opts.NRI, CRI: opts.CRI, Thaw: r.thaw}
+	if opts.GuestImage != "" {
+		guarded.Learned = microVM
+	}
+	g, err := guard.New(cfg, r.client, guarded)
 	if err != nil {
 		return fmt.Errorf("set up the guard of floors: %w", err)
 	}

@@ -23,13 +23,15 @@ import (
 
 // facts are what a verdict follows from, kept up to date.
 type facts struct {
-	node  string
-	known cache.Cache
+	node string
+	// learned is the handler of Options.
+	learned string
+	known   cache.Cache
 	// live asks the API server about what is not known yet.
 	live client.Reader
 }
 
-func newFacts(cfg *rest.Config, node string) (*facts, error) {
+func newFacts(cfg *rest.Config, opts Options) (*facts, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), redoubt.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -37,13 +39,13 @@ func newFacts(cfg *rest.Config, node string) (*facts, error) {
 	known, err := cache.New(cfg, cache.Options{
 		Scheme:           scheme,
 		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Field: fields.OneTermEqualSelector("metadata.name", node)}},
+		ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: {Field: fields.OneTermEqualSelector("metadata.name", opts.NodeName)}},
 	})
 	if err != nil {
 		return nil, err
 	}
 	live, err := client.New(cfg, client.Options{Scheme: scheme})
-	return &facts{node: node, known: known, live: live}, err
+	return &facts{node: opts.NodeName, learned: opts.Learned, known: known, live: live}, err
 }
 
 // follow fills the cache and calls changed at whatever may change a verdict,
@@ -101,7 +103,12 @@ func (f *facts) judge(ctx context.Context, namespace, handler string) verdict {
 		return verdict{unknown, fmt.Sprintf("how the handler %q isolates is not known: %v", handler, err)}
 	}
 	isolation := sandbox.HandlerIsolation(handler, list.Items, []map[string]string{node.Labels})
-	return weigh(&tenant, handler, isolation)
+	v := weigh(&tenant, handler, isolation)
+	if _, said := node.Labels[sandbox.NodeIsolation(handler)]; v.result == below && handler == f.learned && !said {
+		// It counts as the weakest that it may be. That is no reason to stop what runs.
+		return verdict{unknown, fmt.Sprintf("how the handler %q isolates on this node is not known yet; the tenant %q asks for %q", handler, name, tenant.Spec.Floor)}
+	}
+	return v
 }
 
 // weigh holds an isolation against a tenant's floor.

@@ -40,6 +40,9 @@ type Options struct {
 	NodeName string
 	// NRI and CRI are the container runtime's sockets.
 	NRI, CRI string
+	// Learned is the handler of which the node finds out how it isolates, and says
+	// so in a label that it takes away until it knows; empty where there is none.
+	Learned string
 	// Thaw, where pods are frozen, lets one go on for good: nothing that is frozen
 	// ends.
 	Thaw func(uid string)
@@ -61,7 +64,7 @@ type Guard struct {
 
 // New makes a guard; nothing happens before Run.
 func New(cfg *rest.Config, client kubernetes.Interface, opts Options) (*Guard, error) {
-	facts, err := newFacts(cfg, opts.NodeName)
+	facts, err := newFacts(cfg, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,41 @@ func TestContainersAreJudged(t *testing.T) {
 	}
 }
 
+// TestMachinesOfWhichTheNodeSaysNothingYet: the label is away when the node role
+// starts, and stays away while it tries a machine. What runs goes on until then,
+// what is new waits.
+func TestMachinesOfWhichTheNodeSaysNothingYet(t *testing.T) {
+	scheme := k8sruntime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), redoubt.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, learned, says, floor string
+		want                       result
+	}{
+		{"not known yet", "microvm", "", "vm", unknown},
+		{"under KVM", "microvm", "vm", "vm", keeps},
+		{"emulated", "microvm", "vm-emulated", "vm", below},
+		{"not known yet, and of no matter", "microvm", "", "process", keeps},
+		{"nobody will say", "", "", "vm", below},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "here", Labels: map[string]string{sandbox.NodePrefix + "microvm": "true"}}}
+			if test.says != "" {
+				node.Labels[sandbox.NodeIsolation("microvm")] = test.says
+			}
+			has := fake.NewClientBuilder().WithScheme(scheme).WithObjects(node,
+				&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "acme", Labels: map[string]string{redoubt.TenantLabel: "acme"}}},
+				&redoubt.Tenant{ObjectMeta: metav1.ObjectMeta{Name: "acme"}, Spec: redoubt.TenantSpec{Floor: test.floor}},
+			).Build()
+			f := &facts{node: "here", learned: test.learned, known: remembered{Client: has}, live: silent{}}
+			if got := f.judge(t.Context(), "acme", "microvm"); got.result != test.want {
+				t.Errorf("%+v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
 // stuck is a container runtime that never ends to stop one sandbox.
 type stuck struct {
 	runtime.RuntimeServiceClient
