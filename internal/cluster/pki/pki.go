@@ -61,6 +61,11 @@ func NewAuthority(dir, name string, now time.Time, domains ...string) (*Authorit
 	}
 	a := &Authority{dir: dir, name: name}
 	cert, key, err := readPair(a.path(name))
+	if err == nil && now.Before(cert.NotBefore) {
+		// Another authority would cut off whoever has one's certificates.
+		return nil, fmt.Errorf("certificate authority %s is valid from %s on, and the clock says %s; set the clock",
+			name, cert.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	if err == nil && cert.IsCA && now.Add(leafLife).Before(cert.NotAfter) {
 		a.cert, a.key = cert, key
 		return a, nil
@@ -142,6 +147,7 @@ func (a *Authority) create(now time.Time, domains []string) error {
 // satisfies says whether cert can go on serving r.
 func (a *Authority) satisfies(cert *x509.Certificate, r Request, now time.Time) bool {
 	return cert.CheckSignatureFrom(a.cert) == nil &&
+		!now.Before(cert.NotBefore) && // as after a clock that was set back
 		now.Add(RenewBefore).Before(cert.NotAfter) &&
 		cert.Subject.CommonName == r.CommonName &&
 		slices.Equal(cert.Subject.Organization, r.Organizations) &&

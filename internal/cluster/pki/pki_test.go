@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -48,13 +49,17 @@ func TestEnsureRenews(t *testing.T) {
 		at     time.Time
 	}{
 		"less than 30 days left": {func(*Request) {}, now.Add(leafLife - RenewBefore + time.Minute)},
+		"not valid yet":          {func(*Request) {}, now.Add(-backdate - time.Second)},
 		"another name":           {func(r *Request) { r.CommonName = "y" }, now},
 		"another group":          {func(r *Request) { r.Organizations = []string{"g"} }, now},
 		"another DNS name":       {func(r *Request) { r.DNSNames = []string{"b"} }, now},
 		"another address":        {func(r *Request) { r.IPs = []net.IP{net.IPv4(10, 0, 0, 1)} }, now},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAuthority(t)
+			a, err := NewAuthority(t.TempDir(), "cluster-ca", now.Add(-leafLife))
+			if err != nil {
+				t.Fatal(err)
+			}
 			first := ensure(t, a, base, now)
 			r := base
 			tc.change(&r)
@@ -73,6 +78,20 @@ func TestAuthoritySurvivesReload(t *testing.T) {
 	}
 	if !a.cert.Equal(b.cert) {
 		t.Error("loading the authority again made another one")
+	}
+}
+
+func TestAuthorityOfALaterTimeIsKept(t *testing.T) {
+	a := newAuthority(t)
+	before, err := os.ReadFile(a.CertFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewAuthority(a.dir, a.name, now.Add(-backdate-time.Second)); err == nil || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("the clock is not named: %v", err)
+	}
+	if after, err := os.ReadFile(a.CertFile()); err != nil || string(after) != string(before) {
+		t.Errorf("the authority has changed: %v", err)
 	}
 }
 
