@@ -122,7 +122,8 @@ func join(id, nsPath string) (Link, error) {
 	mtu := uplinkMTU()
 	if l, err := netlink.LinkByName(name); err == nil {
 		if prefix, ok := addressOf(l); ok && peerInside(nsPath) {
-			return newLink(prefix, l.Attrs().MTU), nil
+			// Whoever made it may have ended before this.
+			return newLink(prefix, l.Attrs().MTU), netlink.LinkSetUp(l)
 		}
 		if err := netlink.LinkDel(l); err != nil {
 			return Link{}, err

@@ -72,6 +72,25 @@ func TestHostReachesTheNodeAndNotTheOtherWayRound(t *testing.T) {
 	}
 }
 
+// A boot that was killed may have left a link whose host's end is down.
+func TestALinkThatIsDownIsSetUp(t *testing.T) {
+	id, link := setup(t)
+	host, err := netlink.LinkByName(hostLinkName(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetDown(host); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Setup(id, nsOf(id), pods)
+	if err != nil || again != link {
+		t.Errorf("the link is %v (%v), and was %v", again, err, link)
+	}
+	if host, err = netlink.LinkByName(hostLinkName(id)); err != nil || host.Attrs().Flags&net.FlagUp == 0 {
+		t.Errorf("the host's end is down still (%v)", err)
+	}
+}
+
 // The host forwards, for what instances send; what others send to an instance
 // goes no further. The host is a namespace here, since forwarding is the whole
 // machine's.
