@@ -8,6 +8,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Dialer opens the far side of one connection.
@@ -28,6 +31,7 @@ func Loopback(port string) Dialer {
 // connection is closed.
 func Serve(ctx context.Context, l net.Listener, dial Dialer) error {
 	var conns sync.WaitGroup
+	const pause = 50 * time.Millisecond
 	defer conns.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
@@ -37,10 +41,23 @@ func Serve(ctx context.Context, l net.Listener, dial Dialer) error {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			return err
+			if !passes(err) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
 		}
 		conns.Go(func() { join(ctx, near, dial) })
 	}
+}
+
+// passes says whether an error is of too many open files or connections, which
+// end. Who is about to connect waits meanwhile.
+func passes(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
 }
 
 func join(ctx context.Context, near net.Conn, dial Dialer) {

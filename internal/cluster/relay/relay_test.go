@@ -5,7 +5,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func listen(t *testing.T) net.Listener {
@@ -66,6 +70,47 @@ func TestRelayKeepsHalfClose(t *testing.T) {
 	got, err := io.ReadAll(c)
 	if err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("got %d bytes, %v; sent %d", len(got), err, len(sent))
+	}
+}
+
+// short is a listener that has no file left for its first connections.
+type short struct {
+	net.Listener
+	times int
+}
+
+func (s *short) Accept() (net.Conn, error) {
+	if s.times--; s.times >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)}
+	}
+	return s.Listener.Accept()
+}
+
+func TestTooManyFilesEndNoRelay(t *testing.T) {
+	backend, l := listen(t), listen(t)
+	go func() {
+		if c, err := backend.Accept(); err == nil {
+			_, _ = c.Write([]byte("here"))
+			_ = c.Close()
+		}
+	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, &short{l, 2}, to(backend.Addr().String())) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	if got, err := io.ReadAll(c); err != nil || string(got) != "here" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
