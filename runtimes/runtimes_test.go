@@ -402,7 +402,7 @@ func startWith(t *testing.T, r Runtime, source, handler, timeout string, env ...
 	_ = l.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "MOD_NAME=test", "FUNC_HANDLER="+handler, "FUNC_NAME=f", "FUNC_TIMEOUT="+timeout, "FUNC_PORT="+port, "FUNC_FOLDER="+folder)
+	cmd.Env = append(os.Environ(), "MOD_NAME=test", "FUNC_HANDLER="+handler, "FUNC_NAME=f", "FUNC_TIMEOUT="+timeout, "FUNC_PORT="+port, "FUNC_FOLDER="+folder, "TMPDIR="+t.TempDir())
 	cmd.Env = append(cmd.Env, env...)
 	log := &lockedBuffer{}
 	cmd.Stdout, cmd.Stderr = log, log

@@ -26,6 +26,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -288,7 +289,7 @@ class Function {
             throw new Problem(500, "the function's source " + name + " is missing; name its file in the handler, as in FILE.FUNCTION");
         }
         try {
-            Path classes = Files.createTempDirectory("classes");
+            Path classes = temporary("classes");
             compile(name, classes);
             Class<?> type = new URLClassLoader(new URL[] {classes.toUri().toURL()}, Server.class.getClassLoader()).loadClass(className(classes));
             Method method = find(type, name);
@@ -304,11 +305,14 @@ class Function {
     private static void compile(String name, Path classes) throws IOException, Problem {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         DiagnosticCollector<JavaFileObject> found = new DiagnosticCollector<>();
+        Path contract = contract();
         try (StandardJavaFileManager files = compiler.getStandardFileManager(found, null, StandardCharsets.UTF_8)) {
-            List<String> options = List.of("-d", classes.toString(), "-classpath", contract().toString(), "-sourcepath", Server.FOLDER.toString(), "-proc:none");
+            List<String> options = List.of("-d", classes.toString(), "-classpath", contract.toString(), "-sourcepath", Server.FOLDER.toString(), "-proc:none");
             if (compiler.getTask(null, files, found, options, null, files.getJavaFileObjects(Server.FOLDER.resolve(name))).call()) {
                 return;
             }
+        } finally { // the classes stay: they are loaded when they are first used
+            remove(contract);
         }
         throw new Problem(500, name + " cannot be compiled: " + found.getDiagnostics().stream()
             .filter(d -> d.getKind() == Diagnostic.Kind.ERROR).limit(5)
@@ -317,7 +321,7 @@ class Function {
 
     /** A folder with Event and Context, which exist in this program's memory. */
     private static Path contract() throws IOException {
-        Path folder = Files.createTempDirectory("contract");
+        Path folder = temporary("contract");
         for (Class<?> type : List.of(Event.class, Context.class)) {
             Path file = folder.resolve(type.getName().replace('.', '/') + ".class");
             Files.createDirectories(file.getParent());
@@ -326,6 +330,20 @@ class Function {
             }
         }
         return folder;
+    }
+
+    /** A new folder where TMPDIR says, as in other languages: Java does not look at it. */
+    private static Path temporary(String prefix) throws IOException {
+        Path in = Path.of(Server.setting("TMPDIR", "/tmp"));
+        return Files.isDirectory(in) ? Files.createTempDirectory(in, prefix) : Files.createTempDirectory(prefix);
+    }
+
+    private static void remove(Path folder) throws IOException {
+        try (var all = Files.walk(folder)) {
+            for (Path path : all.sorted(Comparator.reverseOrder()).collect(Collectors.toList())) {
+                Files.delete(path);
+            }
+        }
     }
 
     /** The full name of the class that the handler means, from its package. */

@@ -37,7 +37,7 @@ func compile(ctx context.Context, lang runtimes.Runtime, fn *kubeless.Function, 
 	progress("compile the function")
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-e", "-c", string(script))
 	cmd.Dir = work
-	cmd.Env = append(environment(fn, folder), "SDK="+at)
+	cmd.Env = append(environment(fn, dir, folder), "SDK="+at)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("the function cannot be compiled: %w: %s", err, out)
 	}

@@ -49,6 +49,9 @@ func Run(ctx context.Context, fn *kubeless.Function, opts Options) error {
 	if err := write(folder, files); err != nil {
 		return err
 	}
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		return err
+	}
 	args, err := command(ctx, lang, dir, opts.Progress)
 	if err != nil {
 		return err
@@ -60,7 +63,7 @@ func Run(ctx context.Context, fn *kubeless.Function, opts Options) error {
 		}
 		args = append(args, program)
 	}
-	return serve(ctx, args, environment(fn, folder), opts.Output)
+	return serve(ctx, args, environment(fn, dir, folder), opts.Output)
 }
 
 func serve(ctx context.Context, args, env []string, out io.Writer) error {
@@ -80,9 +83,10 @@ func serve(ctx context.Context, args, env []string, out io.Writer) error {
 	return errors.New("the function's server ended")
 }
 
-// environment is the server's: this one's, the function's and the contract.
-func environment(fn *kubeless.Function, folder string) []string {
-	env := os.Environ()
+// environment is the server's: this one's, the function's and the contract. A
+// server is killed, so that its temporary files go with dir.
+func environment(fn *kubeless.Function, dir, folder string) []string {
+	env := append(os.Environ(), "TMPDIR="+filepath.Join(dir, "tmp"))
 	for _, c := range fn.Spec.Deployment.Spec.Template.Spec.Containers {
 		for _, e := range c.Env {
 			env = append(env, e.Name+"="+e.Value)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func freePort(t *testing.T) int32 {
 }
 
 // A function answers with what its environment and its event say, whether it is
-// compiled or not, and its server ends with the context.
+// compiled or not, and its server ends with the context, and leaves no file.
 func TestRun(t *testing.T) {
 	for runtime, tc := range map[string]struct{ handler, source string }{
 		"python3": {"app.greet", "import os\ndef greet(event, context):\n    return os.environ['GREETING'] + ' ' + event['data'] + ' ' + context['timeout']\n"},
@@ -44,12 +45,23 @@ func Greet(event functions.Event, context functions.Context) (string, error) {
 	return os.Getenv("GREETING") + " " + event.Data + " " + context.Timeout, nil
 }
 `},
+		"java": {"app.greet", `
+public class app {
+    public String greet(io.kubeless.Event event, io.kubeless.Context context) {
+        String classes = app.class.getProtectionDomain().getCodeSource().getLocation().getPath();
+        if (!classes.startsWith(System.getenv("TMPDIR") + "/")) return "its classes stay in " + classes;
+        return System.getenv("GREETING") + " " + event.Data + " " + context.Timeout;
+    }
+}
+`},
 	} {
 		t.Run(runtime, func(t *testing.T) { answersUntilItEnds(t, runtime, tc.handler, tc.source) })
 	}
 }
 
 func answersUntilItEnds(t *testing.T, runtime, handler, source string) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	fn := &kubeless.Function{}
 	fn.Name = "local"
 	fn.Spec.Runtime, fn.Spec.Handler, fn.Spec.Timeout = runtime, handler, "5"
@@ -84,6 +96,9 @@ func answersUntilItEnds(t *testing.T, runtime, handler, source string) {
 	}
 	if _, err := http.Get(url); err == nil {
 		t.Error("the server goes on")
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v: %v", left, err)
 	}
 }
 
