@@ -22,7 +22,8 @@ type Runtime struct {
 	// Image runs the server; it is built from Packages and Server.
 	Image string
 	// Packages are Debian's, if any, without what they recommend; Exclude are
-	// patterns of their files that no function needs.
+	// patterns of their files that no function needs. dash is /bin/sh, with which
+	// every language runs commands.
 	Packages, Exclude []string
 	// KeyStore is where the language's program looks for the authorities that it
 	// trusts, in Java's own format; most read the image's in PEM.
@@ -53,7 +54,7 @@ var all = map[string]Runtime{
 	"python3": {
 		Name: "python3", Extension: ".py",
 		Image:    "localhost/redoubt/python3:latest",
-		Packages: []string{"python3"},
+		Packages: []string{"python3", "dash"},
 		// The distribution compiles its modules in scripts that an image
 		// build does not run, and functions may not write beside them:
 		// every start would compile them anew. Hashes instead of times keep
@@ -68,7 +69,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 	"nodejs": {
 		Name: "nodejs", Extension: ".js",
 		Image:    "localhost/redoubt/nodejs:latest",
-		Packages: []string{"nodejs"},
+		Packages: []string{"nodejs", "dash"},
 		Server:   "nodejs/server.js",
 		Command:  []string{"/usr/bin/node", "/server.js"},
 		Spare:    true,
@@ -76,7 +77,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 	"ruby": {
 		Name: "ruby", Extension: ".rb",
 		Image:    "localhost/redoubt/ruby:latest",
-		Packages: []string{"ruby"},
+		Packages: []string{"ruby", "dash"},
 		Server:   "ruby/server.rb",
 		// Text is UTF-8, although an image has no locale.
 		Command: []string{"/usr/bin/ruby", "-E", "UTF-8:UTF-8", "/server.rb"},
@@ -84,7 +85,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 	"php": {
 		Name: "php", Extension: ".php",
 		Image:    "localhost/redoubt/php:latest",
-		Packages: []string{"php-cli"},
+		Packages: []string{"php-cli", "dash"},
 		Server:   "php/server.php",
 		// No php.ini: the distribution's scripts write it. Errors belong into
 		// the log, the function's limit is its sandbox's.
@@ -94,7 +95,7 @@ compileall.compile_dir(os.path.dirname(os.__file__), quiet=1, invalidation_mode=
 	"java": {
 		Name: "java", Extension: ".java",
 		Image:    "localhost/redoubt/java:latest",
-		Packages: []string{"default-jre-headless"}, // the compiler is in it
+		Packages: []string{"default-jre-headless", "dash"}, // the compiler is in it
 		KeyStore: "/etc/ssl/certs/java/cacerts",
 		Server:   "java/Server.java",
 		// A function starts often and lives shortly: the quick compiler and

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -1030,6 +1031,15 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), H).serve_forever(
 	} {
 		if status, got := s.call(t, tc.function, "text/plain", "hello"); status != tc.status || !strings.Contains(got, tc.want) {
 			t.Errorf("%s: got %d %q, want %d %q", tc.function, status, got, tc.status, tc.want)
+		}
+	}
+}
+
+// A language runs commands with /bin/sh, which no other package brings.
+func TestLanguagesHaveAShell(t *testing.T) {
+	for _, name := range Names() {
+		if r, err := Get(name); err != nil || len(r.Packages) > 0 && !slices.Contains(r.Packages, "dash") {
+			t.Errorf("%s has the packages %v: %v", name, r.Packages, err)
 		}
 	}
 }
