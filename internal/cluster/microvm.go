@@ -1,9 +1,12 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // The shim and, in a folder beside it, what its virtual machines boot.
@@ -33,5 +36,19 @@ func microVM() string {
 			return ""
 		}
 	}
+	if !hasFileSystem("erofs") {
+		return "" // image layers are such file systems
+	}
 	return filepath.Join(dir, microVMShim)
+}
+
+// hasFileSystem says whether the kernel has the file system, and has it load its
+// module: containerd looks into /proc/filesystems when it starts, and never again
+// for what is loaded by the first mount.
+func hasFileSystem(name string) bool {
+	fd, err := unix.Fsopen(name, unix.FSOPEN_CLOEXEC)
+	if err == nil {
+		_ = unix.Close(fd)
+	}
+	return !errors.Is(err, unix.ENODEV)
 }
