@@ -50,7 +50,8 @@ const (
 	Rules Feature = "rules"
 	// Tap opens a virtual network card.
 	Tap Feature = "tap"
-	// Users makes a user namespace.
+	// Users shows the files of the data folder, and files in memory, to a user
+	// namespace.
 	Users Feature = "users"
 	// Groups makes and removes a control group in every hierarchy.
 	Groups Feature = "groups"

@@ -27,6 +27,6 @@ var protectionChecks = []check{
 			return warning("run: sysctl -w user.max_user_namespaces=10000", "turned off: root in a plain container is root on the machine")
 		}
 		return h.tried(Users, "root in a plain container can be nobody on the machine",
-			"use a kernel built with CONFIG_USER_NS", Warning)
+			"use Linux 6.3 or newer, which can map the owners of files in memory; or give untrusted work the class gvisor or microvm", Warning)
 	}},
 }

@@ -10,12 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"redoubt.dev/redoubt/internal/cluster/cgroup"
+	"redoubt.dev/redoubt/internal/cluster/idmap"
 	"redoubt.dev/redoubt/internal/thread"
 )
 
@@ -32,7 +32,7 @@ func try(ctx context.Context, dataDir string) map[Feature]error {
 		Links:   onFreshThread(tryLinks),
 		Rules:   onFreshThread(func() error { return tryRules(ctx) }),
 		Tap:     onFreshThread(tryTap),
-		Users:   tryUsers(ctx),
+		Users:   tryUsers(dataDir),
 		Groups:  tryGroups(),
 	}
 }
@@ -123,21 +123,14 @@ func tryTap() error {
 	return nil
 }
 
-// tryUsers needs a process: one with several threads cannot change its own
-// user namespace (unshare(2)).
-func tryUsers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+// tryUsers makes a namespace and shows files to it as containers need them.
+func tryUsers(dataDir string) (err error) {
+	dir, err := os.MkdirTemp(dataDir, ".redoubt-doctor-")
+	if err != nil {
+		return fmt.Errorf("make folder: %w", err)
 	}
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("make user namespace: %w", err)
-	}
-	return nil
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return idmap.Try(dir)
 }
 
 func tryGroups() error {
