@@ -32,7 +32,18 @@ func TestStockContainerd(t *testing.T) {
 	needsMachines(t)
 	s := startStock(t)
 	for _, handler := range []string{"podsandbox", "shim"} {
-		t.Run(handler, func(t *testing.T) { s.livesThrough(t, handler) })
+		t.Run(handler, func(t *testing.T) { s.livesThrough(t, handler, "/"+shared.Inst.ID()) })
+		t.Run(handler+" in a slice", func(t *testing.T) {
+			if _, err := os.Stat("/run/systemd/system"); err == nil { // sd_booted(3)
+				s.livesThrough(t, handler, "/redoubttest.slice/redoubttest-pod1.slice")
+				return
+			}
+			config := s.config(handler, "/redoubttest.slice/redoubttest-pod1.slice")
+			_, err := s.client.RunPodSandbox(t.Context(), &runtime.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
+			if err == nil || !strings.Contains(err.Error(), "systemd") || !strings.Contains(err.Error(), "redoubttest-pod1.slice") {
+				t.Errorf("without systemd, what is said of a pod in a slice is: %v", err)
+			}
+		})
 	}
 }
 
@@ -140,18 +151,23 @@ func (s *stock) copyImages(t *testing.T) {
 
 const pauseImage = "localhost/redoubt/pause:latest"
 
-// livesThrough is a pod's life.
-func (s *stock) livesThrough(t *testing.T, handler string) {
-	ctx, client := t.Context(), s.client
-	config := &runtime.PodSandboxConfig{
-		Metadata: &runtime.PodSandboxMetadata{Name: handler, Uid: handler, Namespace: "stock"},
+// config is that of a pod whose control group is below parent.
+func (s *stock) config(name, parent string) *runtime.PodSandboxConfig {
+	return &runtime.PodSandboxConfig{
+		Metadata: &runtime.PodSandboxMetadata{Name: name, Uid: name, Namespace: "stock"},
 		Hostname: "box", LogDirectory: s.dir,
 		DnsConfig: &runtime.DNSConfig{Servers: []string{"192.0.2.53"}, Searches: []string{"stock.example"}},
 		Linux: &runtime.LinuxPodSandboxConfig{
-			CgroupParent: "/" + shared.Inst.ID(),
+			CgroupParent: parent,
 			Resources:    &runtime.LinuxContainerResources{MemoryLimitInBytes: 200 << 20},
 		},
 	}
+}
+
+// livesThrough is a pod's life.
+func (s *stock) livesThrough(t *testing.T, handler, parent string) {
+	ctx, client := t.Context(), s.client
+	config := s.config(handler, parent)
 	pod, err := client.RunPodSandbox(ctx, &runtime.RunPodSandboxRequest{Config: config, RuntimeHandler: handler})
 	if err != nil {
 		t.Fatal(err)
@@ -183,8 +199,12 @@ func (s *stock) livesThrough(t *testing.T, handler string) {
 	if got := s.ask(t, two, "echo there"); got != "there" {
 		t.Errorf("the other container: %q", got)
 	}
+	machine := shimOfSandbox(t, pod.PodSandboxId).machine(t)
+	if groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", machine)); err != nil || !strings.Contains(string(groups), parent+"/") {
+		t.Errorf("the machine is not below %s: %s, %v", parent, groups, err)
+	}
 	// The machine ends, and with it the pod.
-	if err := syscall.Kill(shimOfSandbox(t, pod.PodSandboxId).machine(t), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(machine, syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}
 	s.is(t, pod.PodSandboxId, runtime.PodSandboxState_SANDBOX_NOTREADY)
@@ -196,6 +216,11 @@ func (s *stock) livesThrough(t *testing.T, handler string) {
 	}
 	if left, err := filepath.Glob(filepath.Join(s.dir, "state", "*", "k8s.io", pod.PodSandboxId)); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+	for _, hierarchy := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		if left, err := filepath.Glob(hierarchy + parent + "/*" + pod.PodSandboxId + "*"); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 var frozen = map[string]string{"freezer.state": "FROZEN", "cgroup.events": "frozen 1"}
 
 // Frozen says whether the group's processes stand still.
-func Frozen(name string) bool {
-	if name == "" || check(name) != nil {
+func (g Group) Frozen() bool {
+	if g.path == "" {
 		return false
 	}
 	found := false
 	_ = each(func(root string) error {
 		for file, yes := range frozen {
-			content, _ := os.ReadFile(filepath.Join(root, name, file)) // the other version has none
+			content, _ := os.ReadFile(filepath.Join(root, g.path, file)) // the other version has none
 			for line := range bytes.Lines(content) {
 				found = found || string(bytes.TrimSpace(line)) == yes
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/kvm"
 	"redoubt.dev/redoubt/internal/microvm/spec"
 	"redoubt.dev/redoubt/internal/microvm/template"
@@ -38,7 +39,10 @@ func ConfigOf(ctx context.Context, id string, s *specs.Spec) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Cgroup, c.UID, c.Size = s.Linux.CgroupsPath, user(id), size
+	if c.Cgroup, err = cgroup.Parse(s.Linux.CgroupsPath); err != nil {
+		return c, err
+	}
+	c.UID, c.Size = user(id), size
 	c.Sandbox = wire.Sandbox{Hostname: s.Hostname, ShmSize: shmSize, CPUs: min(size.processors(), uint32(c.Shape.CPUs))}
 	return c, c.namespaces(s)
 }

@@ -37,7 +37,7 @@ type Config struct {
 	Store   template.Store
 	Shape   vmm.Shape
 	NetNS   string // the network namespace's path
-	Cgroup  string
+	Cgroup  cgroup.Group
 	UID     uint32 // the machine's own user and group
 	Size    Size
 	Sandbox wire.Sandbox
@@ -53,7 +53,7 @@ type Pod struct {
 	volumes *volume.Watcher
 	life    context.Context // ends with the pod
 	stop    context.CancelFunc
-	cgroup  string
+	cgroup  cgroup.Group
 	users   wire.Users
 
 	ready   chan struct{} // closed once what follows is set
@@ -73,16 +73,18 @@ type Pod struct {
 }
 
 // Frozen says whether the machine stands still because its pod is frozen.
-func (p *Pod) Frozen() bool { return cgroup.Frozen(p.cgroup) }
+func (p *Pod) Frozen() bool { return p.cgroup.Frozen() }
 
 // Start starts the machine. ctx bounds the start alone.
 func Start(ctx context.Context, c Config) (_ *Pod, err error) {
-	if err := cgroup.Create(c.Cgroup); err != nil {
+	let, err := c.Cgroup.Create(ctx)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
+		let()
 		if err != nil {
-			err = errors.Join(err, cgroup.Remove(c.Cgroup))
+			err = errors.Join(err, c.Cgroup.Remove(context.WithoutCancel(ctx)))
 		}
 	}()
 	joined, err := network.Join(c.NetNS)
@@ -94,7 +96,7 @@ func Start(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err != nil {
 		return nil, err
 	}
-	machine, err := from.Clone(ctx, vmm.Config{Tap: joined.Tap, Cgroup: c.Cgroup, UID: c.UID, GID: c.UID})
+	machine, err := from.Clone(ctx, vmm.Config{Tap: joined.Tap, Cgroup: c.Cgroup.Path(), UID: c.UID, GID: c.UID})
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +260,7 @@ func (p *Pod) Resume(ctx context.Context) error { return p.machine.Resume(ctx) }
 func (p *Pod) Kill() {
 	p.stop()
 	p.machine.Kill()
-	if err := cgroup.Remove(p.cgroup); err != nil {
+	if err := p.cgroup.Remove(context.Background()); err != nil {
 		log.L.WithError(err).Warn("control group left behind")
 	}
 }

@@ -7,7 +7,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"redoubt.dev/redoubt/internal/microvm/cgroup"
 	"redoubt.dev/redoubt/internal/microvm/spec"
 	"redoubt.dev/redoubt/internal/wire"
 )
@@ -95,11 +94,11 @@ func number(s *specs.Spec, annotation string) int64 {
 
 // bound lets the machine use what the kubelet has given the pod by now. When it
 // gives less, it waits until that is enough, and so is the bound above this one.
-func (p *Pod) bound() error {
+func (p *Pod) bound(ctx context.Context) error {
 	if p.outside == 0 {
 		return nil
 	}
-	return cgroup.Bound(p.cgroup, p.outside)
+	return p.cgroup.Bound(ctx, p.outside)
 }
 
 // setMemory makes the machine so large, as far as the host is, and never smaller
@@ -129,8 +128,9 @@ func (p *Pod) Resize(ctx context.Context, from, to Size, apply func() error) err
 	p.sizing.Lock()
 	defer p.sizing.Unlock()
 	size := p.size.Changed(from, to)
+	bound := func() error { return p.bound(ctx) }
 	room := func() error { return p.setMemory(ctx, size) }
-	steps := []func() error{p.bound, room, apply}
+	steps := []func() error{bound, room, apply}
 	if size.Memory < p.size.Memory {
 		steps = []func() error{apply, room}
 	}

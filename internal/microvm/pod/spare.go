@@ -80,36 +80,41 @@ func (s *Spare) Become(ctx context.Context, c Config) (_ *Pod, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cgroup.Create(c.Cgroup); err != nil {
+	let, err := c.Cgroup.Create(ctx)
+	if err != nil {
 		return nil, err
 	}
 	p, err := newPod(ctx, s.machine, c)
 	if err != nil {
-		return nil, errors.Join(err, cgroup.Remove(c.Cgroup))
+		let()
+		return nil, errors.Join(err, c.Cgroup.Remove(context.WithoutCancel(ctx)))
 	}
 	p.session = s.session
 	if link.Name != "" {
 		link.Hardware = rehearsedHardware
 		c.Sandbox.Links = []wire.Link{link}
 	}
-	go p.configure(p.life, c, func() error { return s.join(p, c) })
+	go p.configure(p.life, c, func() error {
+		defer let()
+		return s.join(p.life, p, c)
+	})
 	return p, nil
 }
 
 // join brings the machine to where its pod is: into its control group and its
 // network. What the kernel needs for both is as long as what the guest needs
 // meanwhile.
-func (s *Spare) join(p *Pod, c Config) error {
+func (s *Spare) join(ctx context.Context, p *Pod, c Config) error {
 	defer s.namespace.Close()
 	adopted := make(chan error, 1)
 	go func() { adopted <- network.Adopt(c.NetNS, s.namespace) }()
-	return errors.Join(s.count(p, c.Cgroup), <-adopted)
+	return errors.Join(s.count(ctx, p, c.Cgroup), <-adopted)
 }
 
 // count has the machine counted with its pod. What it has used is counted where it
 // was made.
-func (s *Spare) count(p *Pod, group string) error {
-	if err := cgroup.Move(group, s.machine.PID()); err != nil {
+func (s *Spare) count(ctx context.Context, p *Pod, group cgroup.Group) error {
+	if err := group.Move(s.machine.PID()); err != nil {
 		return err
 	}
 	used, err := proc.MemoryOf(s.machine.PID())
@@ -117,7 +122,7 @@ func (s *Spare) count(p *Pod, group string) error {
 		return err
 	}
 	p.outside = used.Anonymous
-	return cgroup.Bound(group, p.outside)
+	return group.Bound(ctx, p.outside)
 }
 
 // Urgent lets the machine's process run as others do: one that is made while

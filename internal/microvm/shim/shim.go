@@ -199,7 +199,7 @@ func command(ctx context.Context, params *bootapi.BootstrapParams) (*exec.Cmd, e
 
 // Stop cleans up after a shim that does not answer, or has never had the
 // container. The machine ends with its shim.
-func (Manager) Stop(_ context.Context, id string) (shim.StopStatus, error) {
+func (Manager) Stop(ctx context.Context, id string) (shim.StopStatus, error) {
 	status := shim.StopStatus{ExitStatus: killed, ExitedAt: time.Now()}
 	dir, err := bundleOf(id)
 	if err != nil {
@@ -213,7 +213,11 @@ func (Manager) Stop(_ context.Context, id string) (shim.StopStatus, error) {
 	if status.Pid == 0 {
 		return status, nil // another container's shim, which goes on
 	}
-	return status, cgroup.Remove(s.Linux.CgroupsPath)
+	group, err := cgroup.Parse(s.Linux.CgroupsPath)
+	if err != nil {
+		return status, nil // nothing has run in it
+	}
+	return status, group.Remove(ctx)
 }
 
 // bundleOf is the folder of a container beside this one's.
