@@ -24,11 +24,14 @@ type machines struct {
 
 // learnMachines finds out whether virtual machines run under KVM here, with
 // the guest image in a folder, as the shim does: both keep the answer in the
-// same place. It tries until it knows or ctx ends.
+// same place. It tries until it knows or ctx ends, and now and then where a
+// machine hung.
 func (r *role) learnMachines(ctx context.Context, image string) {
-	const pause = 30 * time.Second
-	for {
-		answer, err := kvm.Probe(ctx, template.Folder(), qemu.ImageIn(image), wire.AwaitGuest)
+	// A try that hangs takes a processor for 15 seconds.
+	const pause, pauseHung = 30 * time.Second, 30 * time.Minute
+	ask := kvm.Probe
+	for wait := pause; ; {
+		answer, err := ask(ctx, template.Folder(), qemu.ImageIn(image), wire.AwaitGuest)
 		if err == nil {
 			m := machines{isolation: answer.Isolation(), accelerator: "KVM"}
 			if !answer.Works {
@@ -36,13 +39,17 @@ func (r *role) learnMachines(ctx context.Context, image string) {
 			}
 			r.machines.Store(&m)
 			r.queue.Add(r.name)
-			return
+			if !answer.Hangs {
+				return
+			}
+			ask, wait = kvm.Retry, pauseHung
+		} else {
+			slog.Error("try a virtual machine", "error", fmt.Errorf("kvm: %w", err))
 		}
-		slog.Error("try a virtual machine", "error", fmt.Errorf("kvm: %w", err))
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }

@@ -38,6 +38,9 @@ const user = 0x7ffe0001
 type Answer struct {
 	Works  bool   `json:"works"`
 	Reason string `json:"reason,omitempty"`
+	// Hangs says that a machine did not boot in time, which a host that was too
+	// busy looks like, too: Retry may find another answer.
+	Hangs bool `json:"hangs,omitempty"`
 }
 
 // Accelerator is what machines should use.
@@ -69,6 +72,16 @@ func present() bool {
 // root alone. await returns when the agent at the channel's other end is
 // ready. An error says that nothing could be tried.
 func Probe(ctx context.Context, dir string, image qemu.Image, await func(io.Reader) error) (Answer, error) {
+	return learn(ctx, dir, image, await, recall)
+}
+
+// Retry is Probe that remembers nothing. Until it has an answer, the earlier one
+// stands.
+func Retry(ctx context.Context, dir string, image qemu.Image, await func(io.Reader) error) (Answer, error) {
+	return learn(ctx, dir, image, await, func(string) (Answer, bool) { return Answer{}, false })
+}
+
+func learn(ctx context.Context, dir string, image qemu.Image, await func(io.Reader) error, recall func(file string) (Answer, bool)) (Answer, error) {
 	if !present() {
 		return absent, nil
 	}
@@ -81,6 +94,9 @@ func Probe(ctx context.Context, dir string, image qemu.Image, await func(io.Read
 		return Answer{}, fmt.Errorf("tell one boot of the host from another: %w", err)
 	}
 	file := filepath.Join(dir, fmt.Sprintf("kvm-%s-%s", root.Key, strings.TrimSpace(string(boot))))
+	if answer, ok := recall(file); ok {
+		return answer, nil
+	}
 	unlock, err := filelock.Lock(ctx, filepath.Join(dir, "kvm.lock"))
 	if err != nil {
 		return Answer{}, err
@@ -120,13 +136,16 @@ func try(ctx context.Context, root qemu.Root, await func(io.Reader) error) (Answ
 	case err == nil:
 		return Answer{Works: true}, nil
 	case errors.As(err, &unable):
-		return Answer{Reason: err.Error()}, nil
+		return Answer{Reason: err.Error(), Hangs: unable.hangs}, nil
 	}
 	return Answer{}, fmt.Errorf("try kvm: %w", err)
 }
 
 // unableError is what came of a boot that was tried and failed.
-type unableError struct{ reason string }
+type unableError struct {
+	reason string
+	hangs  bool
+}
 
 func (e unableError) Error() string { return e.reason }
 
@@ -144,7 +163,7 @@ func boot(ctx context.Context, root qemu.Root, accelerator vmm.Accelerator, limi
 		Tap:   card, UID: user, GID: user,
 	})
 	if err != nil {
-		return cmp.Or(ctx.Err(), error(unableError{err.Error()}))
+		return cmp.Or(ctx.Err(), error(unableError{reason: err.Error()}))
 	}
 	defer m.Kill()
 	stop := context.AfterFunc(limited, func() { _ = m.Channel().Close() })
@@ -154,10 +173,10 @@ func boot(ctx context.Context, root qemu.Root, accelerator vmm.Accelerator, limi
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:
-		return unableError{fmt.Sprintf("a virtual machine hangs under %s: it did not boot within %v", accelerator, limit)}
+		return unableError{fmt.Sprintf("a virtual machine hangs under %s: it did not boot within %v", accelerator, limit), true}
 	case err != nil:
 		m.Kill()
-		return unableError{fmt.Sprintf("a virtual machine does not boot under %s: %s", accelerator, m.Exit().Reason)}
+		return unableError{reason: fmt.Sprintf("a virtual machine does not boot under %s: %s", accelerator, m.Exit().Reason)}
 	}
 	return nil
 }
