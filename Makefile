@@ -13,7 +13,7 @@ PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
 	ca-certificates curl
 
 # Only tests and benchmarks need these.
-TEST_PACKAGES := python3-minimal nodejs ruby php-cli default-jre-headless wrk nginx-light
+TEST_PACKAGES := python3-minimal nodejs ruby php-cli default-jre-headless wrk nginx-light iptables
 
 CACHE := $(or $(REDOUBT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/redoubt)
 

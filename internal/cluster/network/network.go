@@ -64,15 +64,19 @@ func Setup(id, nsPath string, pods netip.Prefix) (Link, error) {
 	if err != nil {
 		return Link{}, fmt.Errorf("set up network namespace: %w", err)
 	}
-	if err := nft.Apply(context.Background(), hostRules(id, link)); err != nil {
+	ctx := context.Background()
+	if err := nft.Apply(ctx, hostRules(id, link)); err != nil {
 		return Link{}, fmt.Errorf("set up the host's side of the network: %w", err)
+	}
+	if err := letThrough(ctx, hostLinkName(id)); err != nil {
+		return Link{}, fmt.Errorf("let the instance through the host's firewall: %w", err)
 	}
 	return link, nil
 }
 
 // Teardown removes the host's side and the namespace with all that is in it.
 func Teardown(id, nsPath string) error {
-	var errs []error
+	errs := []error{forget(context.Background(), hostLinkName(id))}
 	if l, err := netlink.LinkByName(hostLinkName(id)); err == nil {
 		errs = append(errs, netlink.LinkDel(l))
 	}
@@ -293,17 +297,8 @@ func toPrefix(n *net.IPNet) (netip.Prefix, bool) {
 // larger packets would be lost on the way out.
 func uplinkMTU() int {
 	const ethernet = 1500
-	routes, err := netlink.RouteList(nil, nl.FAMILY_V4)
-	if err != nil {
-		return ethernet
-	}
-	for _, r := range routes {
-		if p, ok := toPrefix(r.Dst); ok && p.Bits() > 0 {
-			continue
-		}
-		if l, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
-			return l.Attrs().MTU
-		}
+	if links, err := uplinks(); err == nil && len(links) > 0 {
+		return links[0].Attrs().MTU
 	}
 	return ethernet
 }

@@ -95,18 +95,7 @@ func TestALinkThatIsDownIsSetUp(t *testing.T) {
 // goes no further. The host is a namespace here, since forwarding is the whole
 // machine's.
 func TestHostLetsNobodyInButAnswers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("making a network namespace needs root")
-	}
-	host := nsOf(fmt.Sprintf("redoubt-test-host-%d", os.Getpid()))
-	if err := netns.Create(host); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := netns.Delete(host); err != nil {
-			t.Error(err)
-		}
-	})
+	host := namespace(t, "host")
 	onHost := func(f func() error) {
 		t.Helper()
 		if err := netns.Do(host, f); err != nil {
@@ -147,6 +136,96 @@ func TestHostLetsNobodyInButAnswers(t *testing.T) {
 	if err := reach(); err != nil {
 		t.Errorf("answers do not arrive: %v", err)
 	}
+}
+
+// A firewall that drops what it does not know of lets through what an instance
+// sends where the host's default route leads, and nothing else.
+func TestFirewallLetsInstancesOut(t *testing.T) {
+	host, world := namespace(t, "host"), namespace(t, "world")
+	in := func(ns string, f func() error) {
+		t.Helper()
+		if err := netns.Do(ns, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in(host, func() error {
+		if err := createPair("toworld", world, newLink(netip.MustParsePrefix("192.0.2.0/30"), 1500)); err != nil {
+			return err
+		}
+		out, err := exec.Command("ip", "route", "add", "default", "via", "192.0.2.2").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return writeSysctl("net/ipv4/ip_forward", "1")
+	})
+	in(world, func() error {
+		return configureInside(newLink(netip.MustParsePrefix("192.0.2.0/30"), 1500))
+	})
+	ctx := t.Context()
+	in(host, func() error {
+		_, err := iptables(ctx, "-P", "FORWARD", "DROP")
+		return err
+	})
+	id := fmt.Sprintf("redoubt-test-out-%d", os.Getpid())
+	inside := nsOf(id)
+	t.Cleanup(func() {
+		in(host, func() error { return Teardown(id, inside) })
+		in(host, func() error {
+			if rules := forwardRules(context.Background()); rules != "-P FORWARD DROP\n" {
+				t.Errorf("left in the firewall: %s", rules)
+			}
+			return nil
+		})
+	})
+	for range 2 { // a second boot adds nothing
+		in(host, func() error { _, err := Setup(id, inside, pods); return err })
+	}
+	server, err := netns.Listen(world, "tcp", "192.0.2.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	reach := func() error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		c, err := netns.Dial(ctx, inside, "tcp", server.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	if err := reach(); err != nil {
+		t.Errorf("the instance does not get out: %v", err)
+	}
+	in(host, func() error {
+		if rules := forwardRules(ctx); strings.Count(rules, "-A ") != 2 {
+			t.Errorf("the rules are\n%s", rules)
+		}
+		return nil
+	})
+	// The control.
+	in(host, func() error { return forget(ctx, hostLinkName(id)) })
+	if err := reach(); err == nil {
+		t.Error("the firewall drops nothing")
+	}
+}
+
+// namespace makes a network namespace that plays another machine.
+func namespace(t *testing.T, name string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("making a network namespace needs root")
+	}
+	path := nsOf(fmt.Sprintf("redoubt-test-%s-%d", name, os.Getpid()))
+	if err := netns.Create(path); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := netns.Delete(path); err != nil {
+			t.Error(err)
+		}
+	})
+	return path
 }
 
 func TestSetupAgainKeepsTheAddresses(t *testing.T) {
