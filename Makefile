@@ -9,7 +9,7 @@
 PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
 	nftables iproute2 kmod procps \
 	mmdebstrap busybox-static \
-	qemu-system-x86 erofs-utils dpkg \
+	qemu-system-x86 erofs-utils dpkg debian-archive-keyring \
 	ca-certificates curl
 
 # Only tests and benchmarks need these.

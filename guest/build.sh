@@ -3,7 +3,9 @@
 # machines as Debian built it, initramfs, this project's agent with the kernel
 # modules that it needs, and rehearsal.erofs, what spare machines try it with.
 #
-# The kernel is whatever version Debian serves for the package below. Its
+# The kernel is whatever version Debian 12 serves for the package below: from where
+# apt has it on Debian 12, elsewhere from Debian's archive, so that every system
+# has the guest that is tested. Its
 # package is fetched and unpacked, not installed, and stays in
 # $REDOUBT_CACHE/guest/PACKAGE_VERSION (default ~/.cache/redoubt): a later build
 # reads it there, and needs no network.
@@ -13,6 +15,24 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${REDOUBT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/redoubt}/guest
 out=$root/bin/guest
 meta=linux-image-cloud-amd64
+
+# ask_debian has apt read Debian's archive, with lists of its own and Debian's keys.
+ask_debian() {
+	mkdir -p "$cache/apt/lists/partial" "$cache/apt/archives/partial"
+	keys=/usr/share/keyrings/debian-archive-keyring.gpg
+	cat >"$cache/apt/sources.list" <<-END
+		deb [signed-by=$keys] http://deb.debian.org/debian bookworm main
+		deb [signed-by=$keys] http://deb.debian.org/debian-security bookworm-security main
+	END
+	cat >"$cache/apt/apt.conf" <<-END
+		Dir::Etc::SourceList "$cache/apt/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State::Lists "$cache/apt/lists";
+		Dir::Cache "$cache/apt";
+		APT::Sandbox::User "root";
+	END
+	export APT_CONFIG="$cache/apt/apt.conf"
+}
 
 # newest prints the kernel package that Debian serves now, as PACKAGE VERSION.
 newest() {
@@ -42,11 +62,12 @@ mkdir -p "$cache" "$out"
 # One build at a time: none sees what another has half made.
 exec 9>"$cache/.lock"
 flock 9
+grep -qx 'VERSION_CODENAME=bookworm' /etc/os-release || ask_debian
 # Without the archive's lists, a kernel fetched earlier will do.
 have=$(ls -d "$cache/linux-image-"* 2>/dev/null | sort -V | tail -n 1)
 found=$(newest) || found=
-if [ -z "$found$have" ] && [ "$(id -u)" = 0 ]; then
-	apt-get update -qq
+if [ -z "$found$have" ]; then
+	apt-get update -qq || true # what it cannot do it says, and so does the next question
 	found=$(newest) || found=
 fi
 if [ -n "$found" ]; then
