@@ -111,9 +111,10 @@ func (p Packages) filter() (func(string) bool, error) {
 	}, nil
 }
 
-// mergedUsr makes /bin and its like links into /usr, as every release since
-// Debian 12 has them.
-const mergedUsr = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
+// mergedUsr makes /bin and its like links into /usr, before anything is unpacked.
+// Every release since Debian 12 has them, and the later ones in a package that an
+// image need not have: without them no program finds its loader.
+const mergedUsr = `for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d" && ln -s "usr/$d" "$1/$d" || exit; done`
 
 // bootstrap writes the packages' files as a tar stream to out.
 func bootstrap(ctx context.Context, p Packages, out *os.File, progress Progress) error {
@@ -128,10 +129,7 @@ func bootstrap(ctx context.Context, p Packages, out *os.File, progress Progress)
 	}
 	args := []string{
 		"--mode=" + mode, "--variant=extract", "--format=tar", "--skip=output/dev,output/mknod",
-		"--include=" + strings.Join(p.Names, ","),
-	}
-	if _, err := os.Stat(mergedUsr); err == nil {
-		args = append(args, "--hook-dir="+mergedUsr)
+		"--include=" + strings.Join(p.Names, ","), "--setup-hook=" + mergedUsr,
 	}
 	if len(p.Run) > 0 {
 		args = append(args, "--extract-hook=chroot \"$1\" "+quote(p.Run))
