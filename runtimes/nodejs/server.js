@@ -14,6 +14,7 @@ const { isUtf8 } = require('buffer');
 const fs = require('fs');
 const http = require('http');
 const net = require('net');
+const os = require('os');
 const path = require('path');
 const { Duplex } = require('stream');
 const { Worker, isMainThread, parentPort, workerData } = require('worker_threads');
@@ -353,6 +354,18 @@ function ordered() {
   return true;
 }
 
+// meetingPlace is an address that the function's thread finds the server at: a name
+// that no file has, or one that has. Node.js 18 says no length with a name, which
+// ends at the first NUL then, and libuv refuses an empty one since 1.46, as in Ubuntu
+// 24.04.
+function meetingPlace() {
+  const name = `redoubt-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  const [node] = process.versions.node.split('.').map(Number);
+  const [major, minor] = process.versions.uv.split('.').map(Number);
+  const needsFile = node < 20 && (major > 1 || minor >= 46);
+  return needsFile ? path.join(os.tmpdir(), name) : `\0${name}`;
+}
+
 // Server accepts connections and lends them to the function's thread.
 class Server {
   constructor() {
@@ -388,7 +401,7 @@ class Server {
   // start starts a thread and returns the promise that it has loaded the function;
   // broken is why it is not to.
   start(broken) {
-    const address = `\0redoubt-${process.pid}-${Math.random().toString(36).slice(2)}`;
+    const address = meetingPlace();
     const meeting = net.createServer({ pauseOnConnect: true }, (socket) => {
       meeting.close();
       this.channel = new Pipe(constants.IPC);
