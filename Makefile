@@ -7,7 +7,7 @@
 
 # Debian and Ubuntu packages, by what needs them.
 PACKAGES := gcc libc6-dev pkg-config libseccomp-dev \
-	nftables iproute2 kmod procps \
+	nftables iproute2 kmod mount procps \
 	mmdebstrap busybox-static \
 	qemu-system-x86 erofs-utils dpkg debian-archive-keyring \
 	ca-certificates curl
