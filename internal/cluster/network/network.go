@@ -205,9 +205,13 @@ func configureInside(link Link) error {
 		return fmt.Errorf("add default route: %w", err)
 	}
 	// A pod cannot send as another: what arrives on a link must come from an
-	// address that is reached through that link (RFC 3704, strict).
-	if err := writeSysctl("net/ipv4/conf/all/rp_filter", "1"); err != nil {
-		return err
+	// address that is reached through that link (RFC 3704, strict). The kernel goes
+	// by the larger of all's value and the link's own, which a new namespace has
+	// from the host: 2, loose, on Ubuntu.
+	for _, links := range []string{"all", "default", Uplink} {
+		if err := writeSysctl("net/ipv4/conf/"+links+"/rp_filter", "1"); err != nil {
+			return err
+		}
 	}
 	// Pods have addresses of IPv4 alone. With IPv6 on, their links would have a
 	// second, link-local way to the node, which nobody judges.

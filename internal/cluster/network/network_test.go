@@ -228,6 +228,39 @@ func namespace(t *testing.T, name string) string {
 	return path
 }
 
+// A namespace begins with the host's settings for new links, which may let pods
+// send as others.
+func TestLinksAreStrict(t *testing.T) {
+	ns := namespace(t, "strict")
+	id := fmt.Sprintf("redoubt-test-strict-%d", os.Getpid())
+	if err := netns.Do(ns, func() error { return writeSysctl("net/ipv4/conf/default/rp_filter", "2") }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := Teardown(id, ns); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := Setup(id, ns, pods); err != nil {
+		t.Fatal(err)
+	}
+	if err := netns.Do(ns, func() error {
+		// As a pod's is made.
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "pod"}, PeerName: "peer"}); err != nil {
+			return err
+		}
+		for _, link := range []string{Uplink, "pod"} {
+			mode, err := os.ReadFile(sysctlPath("net/ipv4/conf/" + link + "/rp_filter"))
+			if strings.TrimSpace(string(mode)) != "1" {
+				t.Errorf("the filter of %s is %s, %v", link, mode, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSetupAgainKeepsTheAddresses(t *testing.T) {
 	id, link := setup(t)
 	again, err := Setup(id, nsOf(id), pods)
