@@ -87,7 +87,11 @@ func saveSysctls(file string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, data, 0o600)
+	// Whole or not at all: half of it could never be put back.
+	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
 }
 
 // writeSysctl leaves a setting alone that has the value already: a container
