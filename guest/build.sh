@@ -5,10 +5,9 @@
 #
 # The kernel is whatever version Debian 12 serves for the package below: from where
 # apt has it on Debian 12, elsewhere from Debian's archive, so that every system
-# has the guest that is tested. Its
-# package is fetched and unpacked, not installed, and stays in
-# $REDOUBT_CACHE/guest/PACKAGE_VERSION (default ~/.cache/redoubt): a later build
-# reads it there, and needs no network.
+# has the guest that is tested. Its package is fetched and unpacked, not
+# installed, and stays in $REDOUBT_CACHE/guest/PACKAGE_VERSION (default
+# ~/.cache/redoubt): a later build reads it there, and needs no network.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
