@@ -63,21 +63,16 @@ func TestMachineFaults(t *testing.T) {
 	control = running(t, control)
 	type process struct{ shim, machine int }
 	old := make([]process, len(faults))
-	for i, f := range faults {
+	shims := make([]shim, len(faults))
+	for i := range faults {
 		pods[i] = running(t, pods[i])
-		s := shimOf(t, pods[i])
-		old[i] = process{s.pid, s.machine(t)}
-		if f.node != nil {
-			f.node(t, s)
-			continue
-		}
-		// The command ends with its machine.
-		_, _ = shared.Try(t, "", "kubectl", "-n", ns, "exec", pods[i].Name, "--", "/bin/sh", "-c", "("+f.inside+") </dev/null >/dev/null 2>&1 & exit")
+		shims[i] = shimOf(t, pods[i])
+		old[i] = process{shims[i].pid, shims[i].machine(t)}
 	}
 	// The kubelet takes a container that is made and not yet started for a dead one,
 	// and keeps one dead one: the killed one's end may show for a moment only.
 	ends := make([]*corev1.ContainerStateTerminated, len(faults))
-	platform.Eventually(t, "the pods run again", func() (err error) {
+	see := func() (err error) {
 		for i, f := range faults {
 			c := look(t, ns, pods[i].Name).Status.ContainerStatuses[0]
 			ends[i] = cmp.Or(c.LastTerminationState.Terminated, c.State.Terminated, ends[i])
@@ -86,7 +81,17 @@ func TestMachineFaults(t *testing.T) {
 			}
 		}
 		return err
-	})
+	}
+	for i, f := range faults {
+		if f.node != nil {
+			f.node(t, shims[i])
+		} else {
+			// The command ends with its machine.
+			_, _ = shared.Try(t, "", "kubectl", "-n", ns, "exec", pods[i].Name, "--", "/bin/sh", "-c", "("+f.inside+") </dev/null >/dev/null 2>&1 & exit")
+		}
+		_ = see() // nothing is wanted yet
+	}
+	platform.Eventually(t, "the pods run again", see)
 	for i, f := range faults {
 		if end := ends[i]; end.ExitCode != 137 && !(f.lost && end.ExitCode == 255) {
 			t.Errorf("%s: the container ended with %d, %s, want 137", f.name, end.ExitCode, end.Reason)
