@@ -299,6 +299,37 @@ def greet(event, context):
 	})
 }
 
+// What programs leave behind when they end is waited for, whatever the language.
+func TestFunctionLeavesNoZombies(t *testing.T) {
+	const leaves = "(i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done) >/dev/null 2>&1 &"
+	for runtime, text := range map[string]string{
+		"nodejs": `
+const { execSync } = require('child_process'), fs = require('fs');
+const zombies = () => fs.readdirSync('/proc').filter((p) => /^\d+$/.test(p) && /\) Z /.test(fs.readFileSync('/proc/' + p + '/stat'))).length;
+module.exports = { greet: async () => {
+  for (let i = 0; i < 5; i++) execSync(%q);
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  return zombies();
+} };
+`,
+		"ruby": `
+def greet(event, context)
+  5.times { system(%q) }
+  sleep 2
+  Dir.glob('/proc/[0-9]*/stat').count { |stat| File.read(stat).include?(') Z ') }
+end
+`,
+	} {
+		t.Run(runtime, func(t *testing.T) {
+			ns := namespace(t)
+			function(t, ns, "deploy", "hi", "--runtime="+runtime, "--handler=app.greet", "--from-file="+source(t, fmt.Sprintf(text, leaves)), "--runtime-class=runc")
+			if out := function(t, ns, "call", "hi"); out != "0" {
+				t.Errorf("it counts %q processes that have ended", out)
+			}
+		})
+	}
+}
+
 // exported is a Function as Kubeless's command line prints it.
 const exported = `
 apiVersion: kubeless.io/v1beta1

@@ -132,7 +132,9 @@ const user = "1000:1000"
 
 var environment = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "SSL_CERT_FILE=" + build.Certificates}
 
-// Runtime is the image that runs functions of a language.
+// Runtime is the image that runs functions of a language. Where these may run
+// programs, the first process is one that waits for what those leave behind: most
+// servers wait for their own children only, and the rest would fill the sandbox.
 func Runtime(r runtimes.Runtime) (Recipe, error) {
 	files, err := r.Files()
 	if err != nil {
@@ -142,14 +144,17 @@ func Runtime(r runtimes.Runtime) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	p := build.Packages{Names: r.Packages, Exclude: r.Exclude, Run: r.Prepare}
+	packages, entrypoint := r.Packages, r.Command
+	if len(packages) > 0 { // else there is nothing to run but the function
+		packages, entrypoint = append(slices.Clone(packages), "tini"), append([]string{"/usr/bin/tini", "--"}, entrypoint...)
+	}
+	p := build.Packages{Names: packages, Exclude: r.Exclude, Run: r.Prepare}
 	c := build.Contents{Files: trusted, Settings: ocispec.ImageConfig{
-		Entrypoint: r.Command,
+		Entrypoint: entrypoint,
 		User:       user,
 		Env:        append(slices.Clone(environment), "HOME=/tmp"),
-		// A server has nothing to save, and is the first process of its
-		// sandbox: any signal that it, or what it is loading, has no handler for
-		// yet would be lost, and its pod stay until the time of a call is over.
+		// A server has nothing to save, and what it is loading may handle any
+		// signal: its pod would stay until the time of a call is over.
 		StopSignal: "SIGKILL",
 	}}
 	if r.Compiled() {

@@ -790,7 +790,7 @@ def ordered():
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as the sandbox's first process it has what others leave, too
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
     spare = os.environ.pop("FUNC_SPARE", "")
     if spare and ordered():
         spare = ""

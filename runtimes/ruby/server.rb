@@ -525,7 +525,6 @@ class Server
     listener = TCPServer.new('0.0.0.0', PORT)
     listener.listen(1024)
     Thread.new { leave_late }
-    Thread.new { reap }
     loop do
       make_room while @connections.size >= MAX_CONNECTIONS
       accept(listener.accept)
@@ -558,15 +557,6 @@ class Server
     # It has ended meanwhile.
   ensure
     sleep(0.01)
-  end
-
-  # reap waits for what others leave: as the sandbox's first process, this has it.
-  def reap
-    loop do
-      Process.wait
-    rescue SystemCallError
-      sleep(1) # there is nothing
-    end
   end
 
   # leave_late ends connections whose other side does not send on.
