@@ -3,8 +3,10 @@
 package thread
 
 import (
+	"errors"
 	"os/exec"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,4 +48,25 @@ func Start(cmd *exec.Cmd) (ended <-chan struct{}, err error) {
 		}
 	})
 	return done, <-started
+}
+
+// Idle starts a process that does nothing, for what needs one to be there, such as a
+// control group or a namespace. It ends with this one, or when end is called, which
+// returns when it has ended.
+func Idle(attributes syscall.SysProcAttr) (pid int, end func(), err error) {
+	cmd := exec.Command("cat")
+	attributes.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr = &attributes
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, nil, err
+	}
+	ended, err := Start(cmd)
+	if err != nil {
+		return 0, nil, errors.Join(err, input.Close())
+	}
+	return cmd.Process.Pid, func() {
+		_ = input.Close() // or it has ended already
+		<-ended
+	}, nil
 }

@@ -1,6 +1,7 @@
 package thread
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"sync"
@@ -75,4 +76,26 @@ func TestStartFails(t *testing.T) {
 		t.Error("a program that is not there was started")
 	}
 	<-ended
+}
+
+// TestIdle ends a process that does nothing, one whose namespace outlives it.
+func TestIdle(t *testing.T) {
+	pid, end, err := Idle(syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUTS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.Open(fmt.Sprintf("/proc/%d/ns/uts", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	end()
+	if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+		t.Errorf("the process is there: %v", err)
+	}
+	done := make(chan error)
+	Go(func() { done <- unix.Setns(int(names.Fd()), unix.CLONE_NEWUTS) })
+	if err := <-done; err != nil {
+		t.Errorf("its namespace has gone with it: %v", err)
+	}
 }

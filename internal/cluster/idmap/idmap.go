@@ -5,10 +5,8 @@
 package idmap
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,12 +17,12 @@ import (
 // Try maps a folder's file system, and one in memory as Kubernetes uses for
 // secrets, into a user namespace. The error says which of them is refused.
 // Nothing of it remains.
-func Try(dir string) (err error) {
-	users, end, err := namespace()
+func Try(dir string) error {
+	users, err := namespace()
 	if err != nil {
 		return fmt.Errorf("make a user namespace: %w", err)
 	}
-	defer func() { err = errors.Join(err, end()) }()
+	defer users.Close()
 	if err := tryFolder(dir, users); err != nil {
 		return fmt.Errorf("map the owners of files in %s: %w", dir, err)
 	}
@@ -35,34 +33,19 @@ func Try(dir string) (err error) {
 }
 
 // namespace makes a user namespace whose root is nobody outside. It lives as
-// long as a process in it, which end ends.
-func namespace() (users *os.File, end func() error, err error) {
+// long as the file is open.
+func namespace() (*os.File, error) {
 	const first, size = 65536, 65536 // what the kubelet gives its first pod
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	pid, end, err := thread.Idle(syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
 		UidMappings: []syscall.SysProcIDMap{{HostID: first, Size: size}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: first, Size: size}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
-	input, err := cmd.StdinPipe()
+	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ended, err := thread.Start(cmd)
-	if err != nil {
-		return nil, nil, errors.Join(err, input.Close())
-	}
-	stop := func() error {
-		err := input.Close()
-		<-ended
-		return err
-	}
-	users, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
-	if err != nil {
-		return nil, nil, errors.Join(err, stop())
-	}
-	return users, func() error { return errors.Join(users.Close(), stop()) }, nil
+	defer end()
+	return os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
 }
 
 func tryFolder(dir string, users *os.File) error {

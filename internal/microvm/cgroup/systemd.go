@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -58,7 +57,7 @@ func folderOf(slice string) (string, error) {
 // start has systemd make the scope, which needs a process. That of its own ends
 // when let is called.
 func (s scope) start(ctx context.Context) (let func(), err error) {
-	pid, let, err := placeholder()
+	pid, let, err := thread.Idle(syscall.SysProcAttr{})
 	if err != nil {
 		return nil, err
 	}
@@ -143,22 +142,4 @@ func await(ctx context.Context, begin func(result chan<- string) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// placeholder starts a process that does nothing until let is called.
-func placeholder() (pid int, let func(), err error) {
-	cmd := exec.Command("cat")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		return 0, nil, err
-	}
-	ended, err := thread.Start(cmd)
-	if err != nil {
-		return 0, nil, errors.Join(err, input.Close())
-	}
-	return cmd.Process.Pid, func() {
-		_ = input.Close()
-		<-ended
-	}, nil
 }
