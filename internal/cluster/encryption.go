@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"redoubt.dev/redoubt/internal/cluster/pki"
 )
 
 // ciphers are those of TLS 1.2 that nothing is held against; 1.3 has no others.
@@ -48,7 +50,7 @@ func (b *boot) encryptionKey() (string, error) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // it never fails
 	made := base64.StdEncoding.EncodeToString(random)
-	if err := writeFile(path, []byte(made)); err != nil {
+	if err := pki.Keep(path, []byte(made)); err != nil {
 		return "", fmt.Errorf("keep the key of secrets: %w", err)
 	}
 	return made, nil

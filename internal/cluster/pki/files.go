@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,13 +87,34 @@ func readPEM(path string) ([]byte, error) {
 	return block.Bytes, nil
 }
 
-// writePEM replaces path in one step, so that a crash leaves the old file or
-// the new one.
 func writePEM(path, kind string, der []byte) error {
+	return Keep(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// Keep replaces the file at path in one step, for its owner alone, so that a crash
+// and a power failure leave the old one or the new one: what is signed or encrypted
+// with a key may be on the disk before the key is, and worth nothing without it.
+func Keep(path string, data []byte) error {
 	tmp := path + ".new"
-	data := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
+	if err := writeThrough(tmp, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(tmp, path)
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// writeThrough returns when the disk has the file.
+func writeThrough(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
