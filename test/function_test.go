@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -362,15 +363,34 @@ spec:
 
 func TestFunctionAsKubelessPrintsIt(t *testing.T) {
 	ns := namespace(t)
-	shared.Refuse(t, fmt.Sprintf(exported, ns, 3, `, metrics: [{type: Resource, resource: {name: cpu}}]`, "python3"), "redoubt autoscale create")
+	for metric, why := range map[string]string{
+		"type: Pods, pods: {metricName: hits, targetAverageValue: 5}":                    "redoubt autoscale create",
+		"type: Resource, resource: {name: memory, targetAverageUtilization: 80}":         "memory needs a targetAverageValue",
+		"type: Resource, resource: {name: disk}":                                         "use cpu or memory",
+		"type: Object, object: {metricName: function_calls, targetValue: 0}":             "must be from 10m",
+		"type: Object, object: {metricName: hits, targetValue: 5}":                       "use function_calls",
+		"type: Object, resource: {name: cpu}":                                            "type Object needs object",
+		"type: Resource, resource: {name: memory, targetAverageValue: 1000}":             "must be from 1Mi",
+		"type: Resource, resource: {name: cpu}}, {type: Resource, resource: {name: cpu}": "must have at most 1 item",
+	} {
+		shared.Refuse(t, fmt.Sprintf(exported, ns, 3, ", metrics: [{"+metric+"}]", "python3"), why)
+	}
 	shared.Refuse(t, fmt.Sprintf(exported, ns, 0, "", "python3.7"), "is not a runtime that is here")
-	shared.Apply(t, fmt.Sprintf(exported, ns, 3, "", "python3"))
-	platform.Eventually(t, "its revision is bounded", func() error {
-		if out := shared.Redoubt(t, "revision", "-n", ns, "list", "-o", "json"); !strings.Contains(out, `"autoscaling.knative.dev/max-scale": "3"`) {
+	shared.Apply(t, fmt.Sprintf(exported, ns, 3, `, metrics: [{type: Object, object: {metricName: function_calls, target: {kind: Service, name: get-python}, targetValue: "50"}}]`, "python3"))
+	platform.Eventually(t, "its revision is scaled", func() error {
+		out := shared.Redoubt(t, "revision", "-n", ns, "list", "-o", "json")
+		if !all(out, `"autoscaling.knative.dev/max-scale": "3"`, `"autoscaling.knative.dev/metric": "rps"`, `"autoscaling.knative.dev/target": "50"`) {
 			return errors.New(out)
 		}
 		return nil
 	})
+	if out := shared.Redoubt(t, "autoscale", "-n", ns, "list"); !regexp.MustCompile(`get-python +0 +3 +qps +50`).MatchString(out) {
+		t.Errorf("the scales are %q", out)
+	}
+	shared.Redoubt(t, "autoscale", "-n", ns, "delete", "get-python", "--no-wait")
+	if out := shared.Redoubt(t, "autoscale", "-n", ns, "list"); strings.Contains(out, "get-python") {
+		t.Errorf("the scales are %q", out)
+	}
 	function(t, ns, "delete", "get-python")
 	platform.Eventually(t, "Kubeless's finalizer does not keep it", func() error {
 		if out := function(t, ns, "list", "-o", "name"); out != "" {

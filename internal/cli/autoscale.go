@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	kubeless "redoubt.dev/redoubt/api/kubeless/v1beta1"
 	serving "redoubt.dev/redoubt/api/serving/v1"
 	"redoubt.dev/redoubt/internal/autoscale"
+	"redoubt.dev/redoubt/internal/function"
 )
 
 func newAutoscale(a *app) *cobra.Command {
@@ -36,7 +38,9 @@ calls at one time need.`,
 	return cmd
 }
 
-// scaleAnnotations are those that autoscale writes into a function's template.
+// scaleAnnotations are those that autoscale writes into a function's template. The
+// autoscaler in a function's spec, as Kubeless writes it, says the same of what the
+// template is silent on.
 var scaleAnnotations = []string{serving.MinScaleAnnotation, serving.MaxScaleAnnotation, serving.ClassAnnotation, serving.MetricAnnotation, serving.TargetAnnotation}
 
 func scaleOf(fn *kubeless.Function) *map[string]string {
@@ -45,12 +49,8 @@ func scaleOf(fn *kubeless.Function) *map[string]string {
 
 // autoscales says whether the function has a scale of its own.
 func autoscales(fn *kubeless.Function) bool {
-	for _, name := range scaleAnnotations {
-		if _, ok := (*scaleOf(fn))[name]; ok {
-			return true
-		}
-	}
-	return false
+	scale := function.Scale(fn)
+	return slices.ContainsFunc(scaleAnnotations, func(name string) bool { return scale[name] != "" })
 }
 
 func tableOfScales(_ *cobra.Command, c *connection, list client.ObjectList, _ bool) (table, error) {
@@ -59,7 +59,8 @@ func tableOfScales(_ *cobra.Command, c *connection, list client.ObjectList, _ bo
 		if !autoscales(&fn) {
 			continue
 		}
-		of := func(name, otherwise string) string { return orElse((*scaleOf(&fn))[name], otherwise) }
+		scale := function.Scale(&fn)
+		of := func(name, otherwise string) string { return orElse(scale[name], otherwise) }
 		metric := autoscale.Metric(of(serving.MetricAnnotation, string(autoscale.Concurrency)))
 		t.rows = append(t.rows, c.row(fn.Namespace, fn.Name, of(serving.MinScaleAnnotation, "0"), orElse(of(serving.MaxScaleAnnotation, ""), "<none>"),
 			kubelessMetric(metric), of(serving.TargetAnnotation, "<default>")))
@@ -183,7 +184,7 @@ func (w *scaleWriter) write(cmd *cobra.Command, name string, apply func(*kubeles
 			return err
 		}
 	}
-	scale := *scaleOf(fn)
+	scale := function.Scale(fn)
 	fmt.Fprintf(cmd.OutOrStdout(), "Function '%s' in namespace '%s' has %s to %s instances.\n",
 		name, c.namespace, cmp.Or(scale[serving.MinScaleAnnotation], "0"), orElse(scale[serving.MaxScaleAnnotation], "any number of"))
 	return nil
@@ -203,6 +204,7 @@ func newAutoscaleDelete(a *app) *cobra.Command {
 				for _, name := range scaleAnnotations {
 					delete(*scaleOf(fn), name)
 				}
+				fn.Spec.HorizontalPodAutoscaler = kubeless.Autoscaler{}
 				return nil
 			})
 		},

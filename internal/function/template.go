@@ -2,7 +2,6 @@ package function
 
 import (
 	"cmp"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -32,7 +31,7 @@ func template(fn *kubeless.Function, lang runtimes.Runtime, code code, made buil
 	// No probe is declared: a runtime listens once it has loaded the function,
 	// and an instance that the kubelet probes could not be frozen.
 	t := serving.RevisionTemplate{}
-	t.Labels, t.Annotations = custom.Labels, withPool(fn, scaled(custom.Annotations, fn.Spec.HorizontalPodAutoscaler.Spec))
+	t.Labels, t.Annotations = custom.Labels, withPool(fn, Scale(fn))
 	t.Spec.TimeoutSeconds = min(timeout(fn)+grace, maxTimeout)
 	t.Spec.ResponseStartTimeoutSeconds = t.Spec.TimeoutSeconds
 	t.Spec.PodFields = serving.PodFields{
@@ -80,23 +79,6 @@ func confined() *corev1.SecurityContext {
 		AllowPrivilegeEscalation: &no,
 		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 	}
-}
-
-// scaled are the template's annotations, with what the autoscaler in the spec
-// says besides.
-func scaled(annotations map[string]string, a kubeless.AutoscalerSpec) map[string]string {
-	if a.MinReplicas == nil && a.MaxReplicas == 0 {
-		return annotations
-	}
-	all := map[string]string{}
-	if a.MinReplicas != nil {
-		all[serving.MinScaleAnnotation] = strconv.Itoa(int(*a.MinReplicas))
-	}
-	if a.MaxReplicas > 0 {
-		all[serving.MaxScaleAnnotation] = strconv.Itoa(int(a.MaxReplicas))
-	}
-	maps.Copy(all, annotations)
-	return all
 }
 
 // SourceVolume is the name of the volume with the function's source, mounted where it is.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -232,7 +233,7 @@ type Autoscaler struct {
 	Status *runtime.RawExtension `json:"status,omitempty"`
 }
 
-// AutoscalerSpec bounds a function's instances.
+// AutoscalerSpec bounds a function's instances and says what to count them by.
 type AutoscalerSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
@@ -243,9 +244,8 @@ type AutoscalerSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	MaxReplicas int32 `json:"maxReplicas,omitempty"`
-	// Metrics must be empty.
-	// +kubebuilder:validation:XValidation:rule="size(self) == 0",message="are not taken over; say what to scale on with: redoubt autoscale create NAME --metric qps --value N"
-	// +kubebuilder:validation:MaxItems=16
+	// Metrics names what to scale on.
+	// +kubebuilder:validation:MaxItems=1
 	// +optional
 	Metrics []Metric `json:"metrics,omitempty"`
 	// ScaleTargetRef is without effect.
@@ -255,10 +255,54 @@ type AutoscalerSpec struct {
 	ScaleTargetRef *runtime.RawExtension `json:"scaleTargetRef,omitempty"`
 }
 
-// Metric is one that a HorizontalPodAutoscaler goes by.
+// Metric is one that a HorizontalPodAutoscaler goes by, as autoscaling/v2beta1 has
+// it: Kubeless writes processor time as a Resource, and calls a second as an Object.
 //
+// +kubebuilder:validation:XValidation:rule="self.type == 'Resource' ? has(self.resource) && !has(self.object) : self.type != 'Object' || has(self.object) && !has(self.resource)",message="type Resource needs resource, and type Object needs object, alone"
 // +kubebuilder:pruning:PreserveUnknownFields
-type Metric struct{}
+type Metric struct {
+	// +kubebuilder:validation:XValidation:rule="self in ['Resource', 'Object']",message="is not taken over; use Resource (cpu or memory) or Object (function_calls), or: redoubt autoscale create NAME --metric qps --value N"
+	// +kubebuilder:validation:MaxLength=64
+	Type string `json:"type"`
+	// +optional
+	Resource *ResourceMetric `json:"resource,omitempty"`
+	// +optional
+	Object *ObjectMetric `json:"object,omitempty"`
+}
+
+// ResourceMetric is the mean of what instances use.
+//
+// +kubebuilder:validation:XValidation:rule="self.name == 'memory' ? has(self.targetAverageValue) && !has(self.targetAverageUtilization) : !has(self.targetAverageValue)",message="cpu has a targetAverageUtilization, in percent of the request, and memory needs a targetAverageValue"
+type ResourceMetric struct {
+	// +kubebuilder:validation:XValidation:rule="self in ['cpu', 'memory']",message="is not what functions can be scaled on; use cpu or memory"
+	// +kubebuilder:validation:MaxLength=64
+	Name string `json:"name"`
+	// TargetAverageUtilization is in percent of what an instance asks for; 80 by
+	// default.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	TargetAverageUtilization *int32 `json:"targetAverageUtilization,omitempty"`
+	// TargetAverageValue is the memory that an instance should take, in bytes.
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self)).compareTo(quantity('1Ti')) < 0",message="must be from 1Mi to less than 1Ti"
+	// +optional
+	TargetAverageValue *resource.Quantity `json:"targetAverageValue,omitempty"`
+}
+
+// ObjectMetric is of calls.
+type ObjectMetric struct {
+	// +kubebuilder:validation:XValidation:rule="self == 'function_calls'",message="is not what functions can be scaled on; use function_calls"
+	// +kubebuilder:validation:MaxLength=64
+	MetricName string `json:"metricName"`
+	// TargetValue is how many calls a second an instance can take.
+	// +kubebuilder:validation:XValidation:rule="quantity(string(self)).compareTo(quantity('10m')) >= 0 && quantity(string(self)).compareTo(quantity('1M')) <= 0",message="must be from 10m to 1M calls a second"
+	TargetValue resource.Quantity `json:"targetValue"`
+	// Target is without effect: the calls are the function's.
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +optional
+	Target *runtime.RawExtension `json:"target,omitempty"`
+}
 
 // Service is what a function takes over from the Service in its spec. The
 // gateway serves every function on its own port.
