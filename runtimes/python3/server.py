@@ -790,7 +790,7 @@ def ordered():
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nothing waits for its children
     spare = os.environ.pop("FUNC_SPARE", "")
     if spare and ordered():
         spare = ""
