@@ -210,6 +210,7 @@ func (b *boot) start(ctx context.Context, stop context.CancelFunc) error {
 	b.background.add(func() error { return b.keepStore(ctx) })
 	b.background.add(func() error { return b.relayAPI(ctx) })
 	b.background.add(func() error { return loud.Keep(ctx, b.group, supervise.Group(b.containerd().Name)) })
+	b.background.add(func() error { return network.Keep(ctx, b.inst.ID(), b.link) })
 	b.background.add(func() error { return registries.Serve(ctx, b.inst.Data("registries"), b.inst.NetNS()) })
 	return errors.Join(b.relayTraces(ctx), b.serveControl(ctx, stop))
 }

@@ -24,7 +24,9 @@ func Apply(ctx context.Context, script string) error {
 	return nil
 }
 
-// HasTable says whether the namespace has a table of the family inet.
-func HasTable(ctx context.Context, name string) bool {
-	return exec.CommandContext(ctx, "nft", "list", "table", "inet", name).Run() == nil
+// List is a table of the family inet as the kernel lists it, without what its
+// rules have counted; it is empty where the namespace has no such table.
+func List(ctx context.Context, name string) string {
+	out, _ := exec.CommandContext(ctx, "nft", "--stateless", "list", "table", "inet", name).Output()
+	return string(out)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -17,23 +18,30 @@ import (
 // accept what another one drops. The rules come last, so that whatever the firewall
 // says itself goes before.
 func letThrough(ctx context.Context, link string) error {
-	if !strings.HasPrefix(forwardRules(ctx), "-P FORWARD DROP") {
+	rules := forwardRules(ctx)
+	if !strings.HasPrefix(rules, "-P FORWARD DROP") {
 		return nil
-	}
-	if err := forget(ctx, link); err != nil {
-		return err
 	}
 	uplinks, err := uplinks()
 	if err != nil {
 		return err
 	}
+	wanted := []string{"FORWARD -o " + link + " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"}
 	for _, uplink := range uplinks {
-		if _, err := iptables(ctx, "-A", "FORWARD", "-i", link, "-o", uplink.Attrs().Name, "-j", "ACCEPT"); err != nil {
+		wanted = append(wanted, "FORWARD -i "+link+" -o "+uplink.Attrs().Name+" -j ACCEPT")
+	}
+	if !slices.ContainsFunc(wanted, func(rule string) bool { return !strings.Contains(rules, "-A "+rule+"\n") }) {
+		return nil
+	}
+	if err := forget(ctx, link); err != nil {
+		return err
+	}
+	for _, rule := range wanted {
+		if _, err := iptables(ctx, append([]string{"-A"}, strings.Fields(rule)...)...); err != nil {
 			return err
 		}
 	}
-	_, err = iptables(ctx, "-A", "FORWARD", "-o", link, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
-	return err
+	return nil
 }
 
 // forget takes away what letThrough has added for the link, in any boot.

@@ -93,7 +93,7 @@ func Teardown(id, nsPath string) error {
 func Close(nsPath string, pods netip.Prefix) error {
 	err := netns.Do(nsPath, func() error {
 		ctx := context.Background()
-		if nft.HasTable(ctx, ruleset.Table) {
+		if nft.List(ctx, ruleset.Table) != "" {
 			return nil
 		}
 		return nft.Apply(ctx, ruleset.Closed(pods).Replace())
