@@ -99,6 +99,7 @@ func (a *agent) handlers() map[wire.Method]wire.Handler {
 		wire.Files:     wire.HandleStream(a.files),
 		wire.Reset:     wire.Handle(a.reset),
 		wire.UseCPUs:   wire.Handle(setCPUs),
+		wire.SetClock:  wire.Handle(adjustClock),
 	}
 }
 

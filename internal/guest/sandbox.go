@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -89,18 +88,6 @@ func (a *agent) makeShm(size uint64) error {
 		return fmt.Errorf("make shared memory: %w", err)
 	}
 	a.volumes[shmVolume] = made
-	return nil
-}
-
-// setClock corrects the clock of a machine that was copied: it stood still.
-func setClock(at int64) error {
-	if at <= 0 {
-		return nil
-	}
-	tv := unix.NsecToTimeval(at)
-	if err := unix.Settimeofday(&tv); err != nil {
-		return fmt.Errorf("set the clock to %v: %w", time.Unix(0, at), err)
-	}
 	return nil
 }
 

@@ -8,8 +8,8 @@ import (
 
 // replies are what the host decodes, requests what the guest decodes.
 var (
-	replies  = []message{&Empty{}, &Guest{}, &Started{}, &Exit{}, &Usage{}, &PIDs{}, &Content{}, &Event{}}
-	requests = []message{&Sandbox{}, &Container{}, &Command{}, &Ref{}, &Signal{}, &Size{}, &NewLimits{}, &Volume{}, &Address{}, &Processors{}}
+	replies  = []message{&Empty{}, &Guest{}, &Started{}, &Exit{}, &Usage{}, &PIDs{}, &Content{}, &Event{}, &Clock{}}
+	requests = []message{&Sandbox{}, &Container{}, &Command{}, &Ref{}, &Signal{}, &Size{}, &NewLimits{}, &Volume{}, &Address{}, &Processors{}, &Correction{}}
 )
 
 func fuzz(f *testing.F, kinds []message) {

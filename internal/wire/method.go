@@ -61,6 +61,8 @@ const (
 	Reset
 	// UseCPUs (Processors -> Empty) switches processors on and off.
 	UseCPUs
+	// SetClock (Correction -> Clock) corrects the clock.
+	SetClock
 )
 
 var methodNames = [...]string{
@@ -68,6 +70,7 @@ var methodNames = [...]string{
 	Resize: "resize", Delete: "delete", Update: "update", Freeze: "freeze", Thaw: "thaw", Stats: "stats",
 	Processes: "processes", PutVolume: "put volume", GetFile: "get file", Stdin: "stdin", Stdout: "stdout",
 	Stderr: "stderr", Forward: "forward", Events: "events", Files: "files", Reset: "reset", UseCPUs: "use processors",
+	SetClock: "set the clock",
 }
 
 func (m Method) String() string {

@@ -47,6 +47,16 @@ type Processors struct{ Count uint32 }
 
 func (m *Processors) fields(c *coder) { c.uint32(&m.Count) }
 
+// Correction is what is added to the clock, in nanoseconds; 0 adds nothing.
+type Correction struct{ By int64 }
+
+func (m *Correction) fields(c *coder) { c.int64(&m.By) }
+
+// Clock is what the clock shows, in nanoseconds since 1970.
+type Clock struct{ Time int64 }
+
+func (m *Clock) fields(c *coder) { c.int64(&m.Time) }
+
 // Link is a network interface, which is found by the hardware address that the
 // virtual machine started with and becomes the pod's.
 type Link struct {

@@ -32,7 +32,7 @@ import (
 )
 
 // Version is the protocol's. It changes with every change of a message.
-const Version = 5
+const Version = 6
 
 // Port is the virtio-serial port's name, which the guest finds it by.
 const Port = "redoubt.agent"

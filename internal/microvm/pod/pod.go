@@ -55,6 +55,7 @@ type Pod struct {
 	stop    context.CancelFunc
 	cgroup  cgroup.Group
 	users   wire.Users
+	resumed chan struct{} // the machine goes on after a pause
 
 	ready   chan struct{} // closed once what follows is set
 	session *wire.Session
@@ -131,7 +132,7 @@ func newPod(ctx context.Context, machine vmm.Machine, c Config) (*Pod, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p := &Pod{
 		machine: machine, volumes: watcher, life: life, stop: stop, cgroup: c.Cgroup, users: c.Sandbox.Users, shape: c.Shape,
-		ready: make(chan struct{}), disks: newDisks(machine), size: c.Size,
+		resumed: make(chan struct{}, 1), ready: make(chan struct{}), disks: newDisks(machine), size: c.Size,
 	}
 	p.memory.Store(c.Shape.Memory)
 	return p, nil
@@ -153,6 +154,7 @@ func (p *Pod) configure(ctx context.Context, c Config, join func() error) {
 	go p.events(ctx, c.OnEvent)
 	go p.forward(ctx, c.NetNS)
 	go p.watch(ctx)
+	go p.keepTime(ctx)
 }
 
 // greet greets the agent, which has been greeted already in a spare machine.
@@ -252,9 +254,18 @@ func (p *Pod) Done() <-chan struct{} { return p.machine.Done() }
 // Exit says how it ended.
 func (p *Pod) Exit() vmm.Exit { return p.machine.Exit() }
 
-// Pause stops the whole machine, Resume lets it go on.
-func (p *Pod) Pause(ctx context.Context) error  { return p.machine.Pause(ctx) }
-func (p *Pod) Resume(ctx context.Context) error { return p.machine.Resume(ctx) }
+// Pause stops the whole machine, its clock with it.
+func (p *Pod) Pause(ctx context.Context) error { return p.machine.Pause(ctx) }
+
+// Resume lets it go on, and has its clock corrected.
+func (p *Pod) Resume(ctx context.Context) error {
+	err := p.machine.Resume(ctx)
+	select {
+	case p.resumed <- struct{}{}:
+	default: // somebody said so already
+	}
+	return err
+}
 
 // Kill ends the machine at once and everything with it.
 func (p *Pod) Kill() {
