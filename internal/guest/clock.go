@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// stepped is from where on a clock that is wrong is set rather than led
-	// (STEPT in RFC 5905).
-	stepped = 128 * time.Millisecond
+	// stepped is from where on a clock that is wrong is set rather than led: what
+	// STEPT is to RFC 5905, whose clients are far away and ours is not.
+	stepped = 20 * time.Millisecond
 	// timeConstant is the binary logarithm of the seconds between two corrections
 	// by the host, by which the kernel weighs them (RFC 5905, appendix A.5.5.6).
 	timeConstant = 6
