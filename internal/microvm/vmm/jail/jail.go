@@ -30,8 +30,9 @@ type Spec struct {
 	Files []*os.File
 	// UID and GID are what it runs as, without further groups.
 	UID, GID uint32
-	// Devices are the host's device files that it may open, at the same paths.
-	// Root has an empty file at each. It gets their groups.
+	// Devices are the host's device files, in /dev, that it may open at the same
+	// paths, whoever may open the host's: it has files of its own for them, and
+	// nothing else there. Root has a folder /dev for that.
 	Devices []string
 	// Cgroup is where it runs from its first instruction on; empty means where
 	// the caller is.
@@ -84,21 +85,17 @@ func (p *Process) run(spec Spec, started chan<- error) {
 }
 
 func start(spec Spec) (*os.Process, error) {
-	groups, err := owners(spec.Devices)
-	if err != nil {
-		return nil, err
-	}
 	group, err := openGroup(spec.Cgroup)
 	if err != nil {
 		return nil, err
 	}
 	defer group.close()
-	if err := enter(spec.Root, spec.Devices); err != nil {
+	if err := enter(spec); err != nil {
 		return nil, err
 	}
 	attr := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID,
-		Credential: &syscall.Credential{Uid: spec.UID, Gid: spec.GID, Groups: groups},
+		Credential: &syscall.Credential{Uid: spec.UID, Gid: spec.GID},
 		Pdeathsig:  syscall.SIGKILL,
 		Setsid:     true,
 	}
@@ -121,9 +118,10 @@ func start(spec Spec) (*os.Process, error) {
 	return proc, nil
 }
 
-// enter takes the calling thread into namespaces of its own and makes root
-// its root. The caller's process as a whole stays where it is.
-func enter(root string, devices []string) error {
+// enter takes the calling thread into namespaces of its own and gives it its root.
+// The caller's process as a whole stays where it is.
+func enter(spec Spec) error {
+	root := spec.Root
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
@@ -137,10 +135,8 @@ func enter(root string, devices []string) error {
 	if err := unix.Mount("", root, "", flags, ""); err != nil {
 		return fmt.Errorf("protect the jail's root %s: %w", root, err)
 	}
-	for _, device := range devices {
-		if err := unix.Mount(device, root+device, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s in the jail: %w", device, err)
-		}
+	if err := makeDevices(spec); err != nil {
+		return err
 	}
 	if err := unix.Chdir(root); err != nil {
 		return fmt.Errorf("enter the jail's root: %w", err)
@@ -159,17 +155,30 @@ func enter(root string, devices []string) error {
 	return nil
 }
 
-// owners are the groups that the devices belong to.
-func owners(devices []string) ([]uint32, error) {
-	var groups []uint32
-	for _, device := range devices {
-		var st unix.Stat_t
-		if err := unix.Stat(device, &st); err != nil {
-			return nil, fmt.Errorf("give the jail %s: %w", device, err)
+// makeDevices makes the jail's device files, as its user's.
+func makeDevices(spec Spec) error {
+	if len(spec.Devices) == 0 {
+		return nil
+	}
+	dev := spec.Root + "/dev"
+	const flags = unix.MS_NOSUID | unix.MS_NOEXEC
+	if err := unix.Mount("dev", dev, "tmpfs", flags, "mode=0755,size=4k"); err != nil {
+		return fmt.Errorf("mount a folder for %v in the jail: %w", spec.Devices, err)
+	}
+	for _, device := range spec.Devices {
+		var host unix.Stat_t
+		if err := unix.Stat(device, &host); err != nil {
+			return fmt.Errorf("give the jail %s: %w", device, err)
 		}
-		if st.Gid != 0 { // root's group would open more than the device
-			groups = append(groups, st.Gid)
+		if err := unix.Mknod(spec.Root+device, host.Mode&unix.S_IFMT|0o600, int(host.Rdev)); err != nil {
+			return fmt.Errorf("make %s in the jail: %w", device, err)
+		}
+		if err := unix.Chown(spec.Root+device, int(spec.UID), int(spec.GID)); err != nil {
+			return fmt.Errorf("give the jail %s: %w", device, err)
 		}
 	}
-	return groups, nil
+	if err := unix.Mount("", dev, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flags, ""); err != nil {
+		return fmt.Errorf("protect the jail's devices: %w", err)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,6 +113,38 @@ true`
 		"[ $(ls -A / | wc -l) -gt 5 ] && kill -0 %d && touch %s/new && echo yes", os.Getpid(), t.TempDir())).Output()
 	if err != nil || string(control) != "yes\n" {
 		t.Errorf("without a jail: %q, %v; the test proves nothing", control, err)
+	}
+}
+
+// A device that root alone may open is open to the jail that is given it, and
+// there is no other one.
+func TestDevices(t *testing.T) {
+	device := fmt.Sprintf("/dev/redoubt-test-%d", os.Getpid())
+	if err := unix.Mknod(device, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil { // as /dev/null
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(device) })
+	root := newRoot(t)
+	if err := os.Mkdir(filepath.Join(root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf(`
+B=/busybox
+$B echo devices $($B ls /dev)
+$B echo x > %[1]s && $B echo opened
+$B rm %[1]s 2>&- && $B echo removed
+$B mknod /dev/other c 1 3 2>&- && $B echo made another
+true`, device)
+	given := spec(root, "sh", "-c", script)
+	given.Devices = []string{device}
+	if got, want := output(t, given), "devices "+filepath.Base(device)+"\nopened\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	// The control: the same user may not open the host's file.
+	control := exec.Command("/bin/busybox", "sh", "-c", "echo x > "+device)
+	control.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: given.UID, Gid: given.GID}}
+	if out, err := control.CombinedOutput(); err == nil {
+		t.Errorf("everybody may open %s (%s); the test proves nothing", device, out)
 	}
 }
 

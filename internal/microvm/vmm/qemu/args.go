@@ -128,7 +128,7 @@ func devices() []string {
 	}
 }
 
-// kvmDevice is a file in every root, empty: a place to mount the device on.
+// kvmDevice is what QEMU opens to use KVM. Every root has its folder.
 const kvmDevice = "/dev/kvm"
 
 func deviceFiles(accelerator vmm.Accelerator) []string {

@@ -49,7 +49,7 @@ func build(ctx context.Context, dir, final, qemu string, image Image, from sourc
 			return err
 		}
 	}
-	if err := copyFile(filepath.Join(tmp, kvmDevice), "/dev/null"); err != nil {
+	if err := os.MkdirAll(filepath.Join(tmp, filepath.Dir(kvmDevice)), 0o755); err != nil {
 		return err
 	}
 	if err := from.write(tmp); err != nil {
