@@ -470,7 +470,18 @@ def attempt(call, *arguments):
         pass
 
 
-def breed(sock):
+def rehearse():
+    """Have a spare do what an order takes for the first time, before somebody waits for it."""
+    name = f"..rehearsal-{os.getpid()}.py"  # as no file of a function begins
+    path = os.path.join(FOLDER, name)
+    attempt(os.remove, path)  # of a process that was ended there
+    put({name: b""})
+    spec = importlib.util.spec_from_file_location(name, path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    os.remove(path)
+
+
+def breed(sock, spare):
     """Load the function, and fork and end workers, as the server says; never returns.
 
     This process has one thread and no connections, so that workers inherit
@@ -479,6 +490,8 @@ def breed(sock):
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # its children it waits for
+        if spare:
+            rehearse()
         env, problem = marshal.loads(receive(sock, int.from_bytes(receive(sock, 4), "big")))
         os.environ.update(env)
         configure()
@@ -539,7 +552,7 @@ class Server:
         self.breeder, theirs = socket.socketpair()
         if os.fork() == 0:
             self.breeder.close()
-            breed(theirs)
+            breed(theirs, self.spare)
         theirs.close()
 
     def load(self, env, problem=None):
@@ -761,10 +774,11 @@ class Server:
 def put(files):
     for name, data in files.items():
         path = os.path.join(FOLDER, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as f:
+        if os.path.dirname(name):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o555)
+        with open(fd, "wb", buffering=0) as f:
             f.write(base64.b64decode(data))
-        os.chmod(path, 0o555)
 
 
 # ORDERED is where a spare keeps the environment of its order, beside the source. No
@@ -799,6 +813,7 @@ def main():
         global hashlib, hmac
         import hashlib  # which takes a while: not when somebody waits
         import hmac
+        rehearse()
     server = Server(spare)
     if not server.spare:
         server.load({})
