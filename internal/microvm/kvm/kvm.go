@@ -15,7 +15,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"redoubt.dev/redoubt/internal/microvm/filelock"
@@ -89,11 +88,11 @@ func learn(ctx context.Context, dir string, image qemu.Image, await func(io.Read
 	if err != nil {
 		return Answer{}, err
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := vmm.Boot()
 	if err != nil {
-		return Answer{}, fmt.Errorf("tell one boot of the host from another: %w", err)
+		return Answer{}, err
 	}
-	file := filepath.Join(dir, fmt.Sprintf("kvm-%s-%s", root.Key, strings.TrimSpace(string(boot))))
+	file := filepath.Join(dir, fmt.Sprintf("kvm-%s-%s", root.Key, boot))
 	if answer, ok := recall(file); ok {
 		return answer, nil
 	}

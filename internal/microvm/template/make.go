@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"redoubt.dev/redoubt/internal/microvm/tap"
@@ -26,9 +27,6 @@ const user = 0x7ffe0000
 
 // make boots a machine, saves it and moves the result to dir whole.
 func (s Store) make(ctx context.Context, base qemu.Root, shape vmm.Shape, dir string) error {
-	if err := s.sweep(); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(s.templates(), 0o700); err != nil {
 		return err
 	}
@@ -47,8 +45,9 @@ func (s Store) make(ctx context.Context, base qemu.Root, shape vmm.Shape, dir st
 }
 
 // sweep removes templates, and what they were made from, whose kernel, agent or
-// QEMU was replaced, and what an interrupted process left.
-func (s Store) sweep() error {
+// QEMU was replaced, those of base that were made in another boot than made
+// names, and what an interrupted process left.
+func (s Store) sweep(base qemu.Root, made string) error {
 	keys, err := qemu.Sweep(s.roots())
 	if err != nil {
 		return fmt.Errorf("remove outdated templates: %w", err)
@@ -57,9 +56,12 @@ func (s Store) sweep() error {
 	for _, key := range keys {
 		patterns = append(patterns, key+"-*")
 	}
-	for _, pattern := range patterns {
+	for _, pattern := range append(patterns, base.Key+"-*") {
 		old, _ := filepath.Glob(filepath.Join(s.templates(), pattern))
 		for _, dir := range old {
+			if strings.HasPrefix(filepath.Base(dir), made+"-") {
+				continue
+			}
 			if err := os.RemoveAll(dir); err != nil {
 				return fmt.Errorf("remove outdated templates: %w", err)
 			}

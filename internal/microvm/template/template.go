@@ -9,8 +9,9 @@
 // copies (random state, clock, host name, addresses) the agent takes from its
 // first call.
 //
-// Templates are kept in a folder, one for each shape of a machine and each
-// version of what it was made from; making one takes some seconds, once.
+// Templates are kept in a folder, one for each shape of a machine and each version
+// of what it was made from, as long as the host runs; making one takes some seconds,
+// once.
 package template
 
 import (
@@ -70,7 +71,11 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(s.templates(), key(base, shape))
+	made, err := madeFor(base)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.templates(), made+"-"+key(shape))
 	t := &Template{shape: shape, root: base.At(filepath.Join(dir, "root")), state: filepath.Join(dir, "state")}
 	if t.complete() {
 		return t, nil
@@ -83,7 +88,11 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 	if t.complete() {
 		return t, nil
 	}
-	if err := s.make(ctx, base, shape, dir); err != nil {
+	err = s.sweep(base, made)
+	if err == nil {
+		err = s.make(ctx, base, shape, dir)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make a virtual machine's template: %w", err)
 	}
 	return t, nil
@@ -92,10 +101,16 @@ func (s Store) Open(ctx context.Context, shape vmm.Shape) (*Template, error) {
 func (s Store) roots() string     { return filepath.Join(s.Dir, "roots") }
 func (s Store) templates() string { return filepath.Join(s.Dir, "templates") }
 
-// key names everything that a template depends on.
-func key(base qemu.Root, shape vmm.Shape) string {
+// madeFor names what all templates of a root depend on: its files and this boot.
+func madeFor(base qemu.Root) (string, error) {
+	boot, err := vmm.Boot()
+	return base.Key + "-" + boot, err
+}
+
+// key names what else a template depends on.
+func key(shape vmm.Shape) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", qemu.Pattern(shape)))
-	return base.Key + "-" + hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:8])
 }
 
 func (t *Template) complete() bool {

@@ -126,6 +126,22 @@ func testKept(t *testing.T, store template.Store) {
 	if after, err := os.Stat(saved); err != nil || !os.SameFile(before, after) {
 		t.Errorf("an unchanged template was made again (%v)", err)
 	}
+	// One of another boot is made again, and goes.
+	boot, err := vmm.Boot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(filepath.Dir(saved))
+	other := strings.Replace(dir, boot, "another", 1)
+	if err := os.Rename(dir, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(vmmtest.Context(t), shape); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(other); !os.IsNotExist(err) || memory(t, store.Dir) != saved {
+		t.Errorf("another boot's template is kept (%v)", err)
+	}
 	now := time.Now()
 	if err := os.Chtimes(store.Image.Initramfs, now, now); err != nil {
 		t.Fatal(err)
