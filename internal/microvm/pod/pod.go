@@ -71,6 +71,7 @@ type Pod struct {
 	outside int64
 	disks   *disks
 	shares  shares
+	sending turns // by volume
 }
 
 // Frozen says whether the machine stands still because its pod is frozen.

@@ -83,11 +83,18 @@ func (p *Pod) put(ctx context.Context, plan volume.Plan) error {
 	return p.send(ctx, plan)
 }
 
+// send brings what a volume holds now into the guest. One volume's contents go one
+// after another, or an older one might come last.
 func (p *Pod) send(ctx context.Context, plan volume.Plan) error {
 	session, err := p.Session(ctx)
 	if err != nil {
 		return err
 	}
+	end, err := p.sending.begin(ctx, plan.ID)
+	if err != nil {
+		return err
+	}
+	defer end()
 	content, err := plan.Read()
 	if err != nil {
 		return err
