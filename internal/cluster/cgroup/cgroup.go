@@ -208,12 +208,28 @@ func (t Tree) Remove() error {
 			return fmt.Errorf("remove control group: %w", err)
 		}
 		for _, dir := range slices.Backward(dirs) {
-			if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
+			if err := remove(dir); err != nil {
 				return fmt.Errorf("remove control group: %w", err)
 			}
 		}
 	}
 	return nil
+}
+
+// dying is how long a process that has been killed may take on a busy host until
+// its group can be removed: it is listed no more before it has let go of all.
+const dying = 10 * time.Second
+
+func remove(dir string) error {
+	for deadline := time.Now().Add(dying); ; time.Sleep(10 * time.Millisecond) {
+		err := os.Remove(dir)
+		if os.IsNotExist(err) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func (h hierarchy) create(path string) error {

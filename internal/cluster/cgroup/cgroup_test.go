@@ -52,6 +52,40 @@ func TestTreeFindsKillsAndRemoves(t *testing.T) {
 	}
 }
 
+// A process that has been told to end may still be in its group for a while.
+func TestRemoveWaitsForTheDying(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("making a control group needs root")
+	}
+	tree, err := New(fmt.Sprintf("redoubt-test-dying-%d", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Create("engine"); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.Add("engine", cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error, 1)
+	go func() { removed <- tree.Remove() }()
+	select {
+	case err := <-removed:
+		t.Errorf("a group with a process in it is removed, or given up at once: %v", err)
+		removed <- err
+	case <-time.After(200 * time.Millisecond):
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+}
+
 // weights are those that the kernel gives the group; hierarchies mounted twice
 // count once.
 func weights(t *testing.T, tree Tree, sub string) []string {
