@@ -127,13 +127,15 @@ func (f *freezing) thaw(uid string) {
 	}
 }
 
-// mark makes a pod's condition say whether it is frozen.
+// mark makes a pod's condition say whether it is frozen. One that goes on for the
+// kubelet alone is for everybody else, who might give back what it lends.
 func (f *freezing) mark(ctx context.Context, uid string) error {
 	found, err := f.pods.GetIndexer().ByIndex(byUID, uid)
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	pod, frozen, kept := found[0].(*corev1.Pod), f.freezer.Frozen(uid), f.freezer.Kept(uid)
+	pod, kept := found[0].(*corev1.Pod), f.freezer.Kept(uid)
+	frozen := f.freezer.Frozen(uid) || marked(pod) && f.freezer.Idle(uid)
 	if pod.DeletionTimestamp != nil || marked(pod) == frozen && (!kept || entered(pod)) {
 		return nil
 	}

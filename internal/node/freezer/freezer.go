@@ -180,15 +180,32 @@ func (f *Freezer) released(uid string) bool {
 	return false
 }
 
-// wanted says that some gateway, or who keeps it or is in it, may use the pod.
+// wanted says that somebody may use the pod.
 func (f *Freezer) wanted(uid string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	_, resized := f.entered[uid][Resize]
+	return resized || f.needed(uid)
+}
+
+// Idle says that nobody needs the pod: where it goes on, it is for the kubelet to
+// change what it may use, and soon frozen again.
+func (f *Freezer) Idle(uid string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.needed(uid)
+}
+
+// needed says that some gateway, or who keeps it or is in it, may use the pod; f.mu
+// is held.
+func (f *Freezer) needed(uid string) bool {
 	if _, kept := f.kept[uid]; kept {
 		return true
 	}
-	if len(f.entered[uid]) > 0 {
-		return true
+	for why := range f.entered[uid] {
+		if why != Resize {
+			return true
+		}
 	}
 	for g := range f.gateways {
 		if !g.released[uid] {

@@ -66,3 +66,26 @@ func TestThawIsTriedAgain(t *testing.T) {
 		t.Errorf("the group was left %s", now)
 	}
 }
+
+// A pod that goes on for the kubelet alone may not be frozen, and is idle all the
+// same.
+func TestIdleWhileResized(t *testing.T) {
+	f := &Freezer{
+		known: nobody{}, pods: map[string]*pod{}, entered: map[string]map[Visit]struct{}{}, kept: map[string]struct{}{},
+		gateways: map[*gateway]struct{}{{released: map[string]bool{"a": true}}: {}},
+	}
+	if f.wanted("a") || !f.Idle("a") {
+		t.Error("a pod that its gateway has released is wanted")
+	}
+	f.Enter("a", Resize)
+	if !f.wanted("a") || !f.Idle("a") {
+		t.Errorf("while it is resized: wanted %t, idle %t", f.wanted("a"), f.Idle("a"))
+	}
+	f.Enter("a", Forward)
+	if !f.wanted("a") || f.Idle("a") {
+		t.Errorf("with a client in it: wanted %t, idle %t", f.wanted("a"), f.Idle("a"))
+	}
+	if f.Idle("b") {
+		t.Error("a pod that its gateway may use is idle")
+	}
+}
