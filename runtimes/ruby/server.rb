@@ -240,11 +240,15 @@ class Workers
   def initialize(handler)
     @lock, @idle = Mutex.new, []
     @breeder, theirs = UNIXSocket.pair
-    fork do
+    breeder = fork do
       @breeder.close
       breed(handler, theirs)
     end
     theirs.close
+    Thread.new do # whom nobody orders tells nobody that it has ended
+      Process.wait(breeder)
+      exit!(1)
+    end
   end
 
   def call(event)
