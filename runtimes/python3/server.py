@@ -30,6 +30,7 @@ import traceback
 
 PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
+sys.dont_write_bytecode = True  # what is loaded is loaded once, and mostly from where nobody may write
 DEPENDENCIES = "/dependencies"
 MAX_ANSWER = 64 << 20
 EVENT = "application/cloudevents+json"  # a CloudEvent in structured mode
