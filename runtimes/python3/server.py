@@ -28,9 +28,10 @@ import sys
 import time
 import traceback
 
+sys.dont_write_bytecode = True  # what is loaded is loaded once, and mostly from where nobody may write
+
 PORT = int(os.environ.get("FUNC_PORT") or 8080)
 FOLDER = os.environ.get("FUNC_FOLDER", "/kubeless")
-sys.dont_write_bytecode = True  # what is loaded is loaded once, and mostly from where nobody may write
 DEPENDENCIES = "/dependencies"
 MAX_ANSWER = 64 << 20
 EVENT = "application/cloudevents+json"  # a CloudEvent in structured mode
@@ -777,8 +778,8 @@ def put(files):
         path = os.path.join(FOLDER, name)
         if os.path.dirname(name):
             os.makedirs(os.path.dirname(path), exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o555)
-        with open(fd, "wb", buffering=0) as f:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o555)
+        with open(fd, "wb") as f:
             f.write(base64.b64decode(data))
 
 

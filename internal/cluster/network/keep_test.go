@@ -74,8 +74,7 @@ func TestRulesComeBack(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			begin := func() { go func() { ended <- netns.Do(host, func() error { return Keep(ctx, id, link) }) }() }
-			begin()
+			go func() { ended <- netns.Do(host, func() error { return Keep(ctx, id, link) }) }()
 			defer func() {
 				cancel()
 				if err := <-ended; err != nil {
